@@ -1,0 +1,26 @@
+#include "base/signal.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <csignal>
+
+namespace puyu {
+namespace {
+std::atomic<int> g_signals{0};
+static_assert(std::atomic<int>::is_always_lock_free);
+void on_signal(int sig) {
+  if (g_signals.fetch_add(1) >= 1) _exit(128 + sig);
+}
+}  // namespace
+
+void catch_interrupts() {
+  struct sigaction a{};
+  a.sa_handler = on_signal;
+  sigaction(SIGINT, &a, nullptr);
+  sigaction(SIGTERM, &a, nullptr);
+}
+bool interrupted() { return g_signals.load(std::memory_order_relaxed) > 0; }
+void clear_interrupt() { g_signals = 0; }
+
+}  // namespace puyu

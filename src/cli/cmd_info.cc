@@ -1,0 +1,57 @@
+// puyu info PATH: what a file or folder of ours is.
+#include <cstdio>
+
+#include "base/file.h"
+#include "cli/verbs.h"
+#include "data/shard.h"
+#include "model/weights.h"
+
+namespace puyu {
+namespace {
+
+struct InfoOptions {
+  bool json = false;
+  template <class F>
+  void fields(F&& f) {
+    f("json", json, "print JSON");
+  }
+};
+
+Json describe(const std::string& path) {
+  Json j = Json::object();
+  j["path"] = path;
+  if (is_directory(path)) {
+    ModelConfig c = load_model_config(path);
+    j["kind"] = "model";
+    j["parameters"] = c.num_params();
+    j["config"] = to_json(list_fields(c));
+  } else if (path.ends_with(".safetensors")) {
+    SafeTensors f(path);
+    j["kind"] = "safetensors";
+    for (const auto& [k, v] : f.metadata()) j["metadata"][k] = v;
+    for (const auto& [name, t] : f.tensors()) j["tensors"][name] = shape_string(t);
+  } else {
+    ShardReader s(path);
+    j["kind"] = "token shard";
+    j["tokens"] = s.tokens();
+    j["documents"] = s.documents();
+    j["token_bytes"] = s.token_bytes();
+  }
+  return j;
+}
+
+int run(const std::vector<std::string>& argv) {
+  InfoOptions o;
+  Fields f = list_fields(o);
+  if (wants_help(argv, kInfoVerb, "PATH is a model folder, a .safetensors file or a token shard.\n", f)) return 0;
+  Args a = parse_args(argv, f);
+  if (a.positional.size() != 1) throw UsageError("expected one PATH");
+  std::printf("%s\n", describe(a.positional[0]).dump(o.json ? 0 : 2).c_str());
+  return 0;
+}
+
+}  // namespace
+
+const Verb kInfoVerb = {"info", "puyu info PATH [--json]", "say what a file or folder of ours is", run};
+
+}  // namespace puyu

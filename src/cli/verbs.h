@@ -1,0 +1,9 @@
+// Every verb, one line each; cmd_NAME.cc defines it.
+#pragma once
+#include "cli/args.h"
+
+namespace puyu {
+
+extern const Verb kInfoVerb;
+
+}  // namespace puyu

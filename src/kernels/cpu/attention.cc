@@ -1,0 +1,322 @@
+// Flash attention (Dao et al. 2022): keys in tiles of 64 aligned to absolute positions, an online softmax per query
+// row, never a T x T matrix. One job is a block of query rows of one kv head: all query heads of the group at a run of
+// positions (row = position * G + g), so K and V are packed once for the group. Products go through the matmul's
+// micro-kernels; every row sees its key tiles in order, so its bits do not depend on the block it is in, on how many
+// positions come at once, or on whether keys come from a packed batch or from pages.
+#include <cmath>
+
+#include <omp.h>
+
+#include "kernels/cpu/panels.h"
+
+namespace puyu::cpu::PUYU_ISA {
+namespace {
+
+constexpr int64_t kKeys = kPage;  // keys a tile
+constexpr int64_t kRows = 96;     // query rows a job: a multiple of every mr
+constexpr int64_t kMaxDim = 256;
+constexpr int64_t kPad = 32;  // columns are padded to a multiple of this (>= every nr)
+
+int64_t padded(int64_t n) { return ceil_div(n, kPad) * kPad; }
+
+// Where one kv head's keys and values of one sequence come from.
+struct KeyTile {
+  const char *k, *v;
+  int64_t ld, n;  // row stride in elements; keys that exist in this tile
+};
+template <class F>
+void pack_panels(const Micro& m, bool is_a, uint32_t* dst, const Operand& o, F&& panels) {
+  const int64_t count = panels(is_a ? m.mr : m.nr), size = is_a ? m.a_panel(o.k) : m.b_panel(o.k);
+  for (int64_t p = 0; p < count; ++p) is_a ? pack_a(m, dst + p * size, o, p) : pack_b(m, dst + p * size, o, p);
+}
+void pack_all_a(const Micro& m, uint32_t* dst, const Operand& o) {
+  pack_panels(m, true, dst, o, [&](int64_t w) { return ceil_div(o.outer, w); });
+}
+// Columns up to the padded width, so that products cover whole rows of the f32 tile.
+void pack_all_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t width) {
+  pack_panels(m, false, dst, o, [&](int64_t w) { return width / w; });
+}
+// c [rows x width] (+)= a b for packed operands.
+void multiply(const Micro& m, float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t rows, int64_t width,
+              int64_t k, bool add) {
+  const int64_t kb = m.words(k) / kBlock;
+  for (int64_t j = 0; j * m.nr < width; ++j)
+    for (int64_t i = 0; i * m.mr < rows; ++i)
+      m.run(c + i * m.mr * ldc + j * m.nr, ldc, a + i * m.a_panel(k), b + j * m.b_panel(k), kb, add);
+}
+
+template <class T>
+struct ForwardScratch {
+  alignas(64) uint32_t q[(kRows + 32) * kMaxDim], k[kKeys * kMaxDim], v[kKeys * kMaxDim], p[(kRows + 32) * kKeys];
+  alignas(64) float s[(kRows + 32) * kKeys], o[(kRows + 32) * kMaxDim], m[kRows], l[kRows];
+  alignas(64) T q_copy[kRows * kMaxDim];
+};
+
+// One row of scores against one tile: updates the running maximum and sum, leaves probabilities in s, returns the
+// factor by which the row's output so far must shrink. `visible` keys count, the rest become 0.
+PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m, float& l) {
+  vf x[4], mx = splat(-3e38f);
+  const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  for (int j = 0; j < 4; ++j) {
+    x[j] = load(s + 16 * j) * scale;
+    x[j] = lane + 16 * j < static_cast<int32_t>(visible) ? x[j] : splat(-3e38f);
+    mx = vmax(mx, x[j]);
+  }
+  const float tile_max = lane_max(mx), m_new = tile_max > m ? tile_max : m;
+  vf sum = {};
+  for (int j = 0; j < 4; ++j) {
+    const vf e = vexp(x[j] - m_new);
+    store(s + 16 * j, e);
+    sum += e;
+  }
+  const float shrink = lane_sum(vexp(splat(m - m_new))) / 16.0f;
+  l = l * shrink + lane_sum(sum);
+  m = m_new;
+  return shrink;
+}
+
+// Attention of `rows` query rows; row r stands at position first + r / G and has its q at q(r), its output at out(r).
+template <class T, class Q, class Tile, class Out>
+void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t group, int64_t first, int64_t hd,
+                   Q&& q_rows, Tile&& tile, Out&& out) {
+  m.begin();
+  for (int64_t r = 0; r < rows; ++r)
+    __builtin_memcpy(s.q_copy + r * hd, q_rows(r), sizeof(T) * static_cast<size_t>(hd));
+  const DType type = kDTypeOf<T>;
+  const int64_t wide = padded(hd);
+  pack_all_a(m, s.q, {s.q_copy, type, hd, true, rows, hd});
+  for (int64_t r = 0; r < rows; ++r) s.m[r] = -3e38f, s.l[r] = 0;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(hd));
+  const int64_t last = first + (rows - 1) / group;  // position of the last row
+  for (int64_t j = 0; j * kKeys <= last; ++j) {
+    const KeyTile t = tile(j);
+    pack_all_b(m, s.k, {t.k, type, t.ld, true, t.n, hd}, kKeys);
+    pack_all_b(m, s.v, {t.v, type, t.ld, false, hd, t.n}, wide);
+    multiply(m, s.s, kKeys, s.q, s.k, rows, kKeys, hd, false);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float shrink = softmax_step(s.s + r * kKeys, first + r / group - j * kKeys + 1, scale, s.m[r], s.l[r]);
+      if (j > 0 && shrink != 1.0f)
+        for (int64_t i = 0; i < wide; i += 16) store(s.o + r * wide + i, load(s.o + r * wide + i) * shrink);
+    }
+    // The depth is the whole tile, zeros beyond t.n, so a row's additions are the same for any number of keys present.
+    pack_all_a(m, s.p, {s.s, DType::kF32, kKeys, true, rows, t.n});
+    multiply(m, s.o, wide, s.p, s.v, rows, wide, t.n, j > 0);
+  }
+  for (int64_t r = 0; r < rows; ++r) out(r, s.o + r * wide, s.m[r], s.l[r]);
+}
+
+template <class T>
+PUYU_INLINE void write_row(T* o, const float* acc, float l, int64_t hd) {
+  const float inv = 1.0f / l;
+  for (int64_t i = 0; i < hd; i += 16) store_n(o + i, load(acc + i) * inv, hd - i);
+}
+
+// Calls f(sequence, kv head, first local token, tokens) for every block of query positions, in parallel.
+template <class F>
+void for_blocks(const int32_t* cu, int64_t n, Heads heads, F&& f) {
+  const int64_t step = imax(1, kRows / heads.group());
+  int64_t blocks = 0;
+  for (int64_t i = 0; i < n; ++i) blocks += ceil_div(cu[i + 1] - cu[i], step);
+  // Long sequences' last blocks see the most keys: largest first balances the threads.
+#pragma omp parallel for schedule(dynamic, 1) if (blocks * heads.kv > 1)
+  for (int64_t job = blocks * heads.kv - 1; job >= 0; --job) {
+    const int64_t kv = job % heads.kv;
+    int64_t b = job / heads.kv, i = 0;
+    for (; i < n; ++i) {
+      const int64_t here = ceil_div(cu[i + 1] - cu[i], step);
+      if (b < here) break;
+      b -= here;
+    }
+    f(i, kv, b * step, imin(step, cu[i + 1] - cu[i] - b * step));
+  }
+}
+
+}  // namespace
+
+void attention_packed(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, const PackedSeqs& seqs) {
+  CHECK(heads.dim <= kMaxDim && heads.group() <= kRows);
+  const int64_t group = heads.group(), hd = heads.dim, width = heads.row();
+  const Micro& m = micro_for(qkv.dtype == DType::kBF16);
+  with_type(qkv.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* base = qkv.as<T>();
+    ScratchScope scope(*ctx.scratch);
+    auto* scratch = per_thread<ForwardScratch<T>>(ctx, omp_get_max_threads());
+    for_blocks(seqs.cu, seqs.n, heads, [&](int64_t i, int64_t kv, int64_t t0, int64_t tokens) {
+      const int64_t begin = seqs.cu[i], len = seqs.cu[i + 1] - begin;
+      const T* head = base + begin * width + kv * (group + 2) * hd;
+      forward_block<T>(
+          m, scratch[omp_get_thread_num()], tokens * group, group, t0, hd,
+          [&](int64_t r) { return head + (t0 + r / group) * width + r % group * hd; },
+          [&](int64_t j) {
+            const T* k = head + j * kKeys * width + group * hd;
+            return KeyTile{reinterpret_cast<const char*>(k), reinterpret_cast<const char*>(k + hd), width,
+                           imin(kKeys, len - j * kKeys)};
+          },
+          [&](int64_t r, const float* acc, float mx, float l) {
+            const int64_t t = begin + t0 + r / group, h = kv * group + r % group;
+            write_row(o.as<T>() + (t * heads.q + h) * hd, acc, l, hd);
+            if (lse) lse.as<float>()[t * heads.q + h] = mx + std::log(l);
+          });
+    });
+  });
+}
+
+void attention_paged(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeqs& s) {
+  CHECK(heads.dim <= kMaxDim && heads.group() <= kRows);
+  const int64_t group = heads.group(), hd = heads.dim, width = heads.row();
+  const Micro& m = micro_for(qkv.dtype == DType::kBF16);
+  with_type(qkv.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T *base = qkv.as<T>(), *k_pages = s.k_pages.as<T>(), *v_pages = s.v_pages.as<T>();
+    ScratchScope scope(*ctx.scratch);
+    auto* scratch = per_thread<ForwardScratch<T>>(ctx, omp_get_max_threads());
+    for_blocks(s.cu, s.n, heads, [&](int64_t i, int64_t kv, int64_t t0, int64_t tokens) {
+      const int64_t begin = s.cu[i], len = s.past[i] + s.cu[i + 1] - begin;
+      forward_block<T>(
+          m, scratch[omp_get_thread_num()], tokens * group, group, s.past[i] + t0, hd,
+          [&](int64_t r) { return base + (begin + t0 + r / group) * width + (kv * (group + 2) + r % group) * hd; },
+          [&](int64_t j) {
+            const int64_t at = (s.table[i * s.max_pages + j] * heads.kv + kv) * kPage * hd;
+            return KeyTile{reinterpret_cast<const char*>(k_pages + at), reinterpret_cast<const char*>(v_pages + at), hd,
+                           imin(kKeys, len - j * kKeys)};
+          },
+          [&](int64_t r, const float* acc, float, float l) {
+            write_row(o.as<T>() + ((begin + t0 + r / group) * heads.q + kv * group + r % group) * hd, acc, l, hd);
+          });
+    });
+  });
+}
+
+namespace {
+
+// Packed forms of one query block that every key tile reuses.
+struct QueryForms {
+  uint32_t *q_a, *do_a;  // rows x hd, as left operands
+  uint32_t *q_b, *do_b;  // hd columns over depth rows, as right operands
+};
+
+struct BackwardScratch {
+  alignas(64) uint32_t k_b[kKeys * kMaxDim], v_b[kKeys * kMaxDim], k_d[kKeys * kMaxDim];
+  alignas(64) uint32_t p_t[kKeys * kRows * 2], ds_t[kKeys * kRows * 2], ds[(kRows + 32) * kKeys];
+  alignas(64) float s[(kRows + 32) * kKeys], dp[(kRows + 32) * kKeys], dk[(kKeys + 32) * kMaxDim],
+      dv[(kKeys + 32) * kMaxDim];
+};
+
+// One sequence and kv head: all key tiles against all query blocks that see them.
+template <class T>
+void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, const T* qkv, const float* lse,
+                   const float* delta, float* dq, uint32_t* forms, T* rows_buf, int64_t begin, int64_t len, int64_t kv,
+                   Heads heads) {
+  m.begin();
+  const int64_t group = heads.group(), hd = heads.dim, width = heads.row(), wide = padded(hd);
+  const int64_t step = imax(1, kRows / group), blocks = ceil_div(len, step);
+  const DType type = kDTypeOf<T>;
+  const float scale = 1.0f / std::sqrt(static_cast<float>(hd));
+  const int64_t form = (kRows + 32) * padded(hd);  // words that any of the four forms may take
+  const T* head = qkv + begin * width + kv * (group + 2) * hd;
+  auto form_at = [&](int64_t b) {
+    uint32_t* f = forms + b * 4 * form;
+    return QueryForms{f, f + form, f + 2 * form, f + 3 * form};
+  };
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t t0 = b * step, rows = imin(step, len - t0) * group;
+    const QueryForms f = form_at(b);
+    for (int64_t r = 0; r < rows; ++r)
+      __builtin_memcpy(rows_buf + r * hd, head + (t0 + r / group) * width + r % group * hd,
+                       sizeof(T) * static_cast<size_t>(hd));
+    pack_all_a(m, f.q_a, {rows_buf, type, hd, true, rows, hd});
+    pack_all_b(m, f.q_b, {rows_buf, type, hd, false, hd, rows}, wide);
+    for (int64_t r = 0; r < rows; ++r)
+      __builtin_memcpy(rows_buf + r * hd, dout + ((begin + t0 + r / group) * heads.q + kv * group + r % group) * hd,
+                       sizeof(T) * static_cast<size_t>(hd));
+    pack_all_a(m, f.do_a, {rows_buf, type, hd, true, rows, hd});
+    pack_all_b(m, f.do_b, {rows_buf, type, hd, false, hd, rows}, wide);
+  }
+  for (int64_t j = 0; j * kKeys < len; ++j) {
+    const int64_t keys = imin(kKeys, len - j * kKeys);
+    const T* k = head + j * kKeys * width + group * hd;
+    pack_all_b(m, s.k_b, {k, type, width, true, keys, hd}, kKeys);
+    pack_all_b(m, s.v_b, {k + hd, type, width, true, keys, hd}, kKeys);
+    pack_all_b(m, s.k_d, {k, type, width, false, hd, keys}, wide);
+    bool first = true;
+    for (int64_t b = j * kKeys / step; b < blocks; ++b) {
+      const int64_t t0 = b * step, rows = imin(step, len - t0) * group;
+      const QueryForms f = form_at(b);
+      multiply(m, s.s, kKeys, f.q_a, s.k_b, rows, kKeys, hd, false);
+      multiply(m, s.dp, kKeys, f.do_a, s.v_b, rows, kKeys, hd, false);
+      const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+      for (int64_t r = 0; r < rows; ++r) {
+        const int64_t at = (begin + t0 + r / group) * heads.q + kv * group + r % group;
+        const auto visible = static_cast<int32_t>(t0 + r / group - j * kKeys + 1);
+        for (int i = 0; i < 4; ++i) {
+          float *ps = s.s + r * kKeys + 16 * i, *pd = s.dp + r * kKeys + 16 * i;
+          vf p = vexp(load(ps) * scale - lse[at]);
+          p = lane + 16 * i < visible ? p : splat(0.0f);
+          store(ps, p);
+          store(pd, p * (load(pd) - delta[at]) * scale);
+        }
+      }
+      pack_all_a(m, s.p_t, {s.s, DType::kF32, kKeys, false, kKeys, rows});
+      multiply(m, s.dv, wide, s.p_t, f.do_b, kKeys, wide, rows, !first);
+      pack_all_a(m, s.ds_t, {s.dp, DType::kF32, kKeys, false, kKeys, rows});
+      multiply(m, s.dk, wide, s.ds_t, f.q_b, kKeys, wide, rows, !first);
+      pack_all_a(m, s.ds, {s.dp, DType::kF32, kKeys, true, rows, keys});
+      multiply(m, dq + b * (kRows + 32) * wide, wide, s.ds, s.k_d, rows, wide, keys, j > 0);
+      first = false;
+    }
+    for (int64_t i = 0; i < keys; ++i) {
+      T* out = dqkv + (begin + j * kKeys + i) * width + (kv * (group + 2) + group) * hd;
+      write_row(out, s.dk + i * wide, 1.0f, hd);
+      write_row(out + hd, s.dv + i * wide, 1.0f, hd);
+    }
+  }
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t t0 = b * step, rows = imin(step, len - t0) * group;
+    for (int64_t r = 0; r < rows; ++r)
+      write_row(dqkv + (begin + t0 + r / group) * width + (kv * (group + 2) + r % group) * hd,
+                dq + (b * (kRows + 32) + r) * wide, 1.0f, hd);
+  }
+}
+
+}  // namespace
+
+void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
+                        const PackedSeqs& seqs) {
+  CHECK(heads.dim <= kMaxDim && heads.group() <= kRows);
+  const int64_t hd = heads.dim, rows = o.shape[0] * heads.q, wide = padded(hd);
+  const Micro& m = micro_for(qkv.dtype == DType::kBF16);
+  int64_t longest = 0;
+  for (int64_t i = 0; i < seqs.n; ++i) longest = imax(longest, seqs.cu[i + 1] - seqs.cu[i]);
+  const int64_t blocks = ceil_div(longest, imax(1, kRows / heads.group()));
+  const int64_t form = (kRows + 32) * wide, threads = omp_get_max_threads();
+  ScratchScope scope(*ctx.scratch);
+  float* delta = ctx.scratch->alloc_array<float>(rows);
+  float* dq = ctx.scratch->alloc_array<float>(threads * blocks * form);
+  auto* forms = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(threads * blocks * 4 * form));
+  auto* scratch = per_thread<BackwardScratch>(ctx, threads);
+  Tensor row_buf = ctx.scratch->alloc(qkv.dtype, {threads, kRows * hd});
+  with_type(qkv.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T *po = o.as<T>(), *pd = do_.as<T>();
+#pragma omp parallel
+    {
+#pragma omp for schedule(static)
+      for (int64_t r = 0; r < rows; ++r) {  // delta = do . o
+        vf acc = {};
+        for (int64_t i = 0; i < hd; i += 16) acc += load_n(po + r * hd + i, hd - i) * load_n(pd + r * hd + i, hd - i);
+        delta[r] = lane_sum(acc);
+      }
+      const int64_t me = omp_get_thread_num();
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t job = 0; job < seqs.n * heads.kv; ++job) {
+        const int64_t i = job / heads.kv, begin = seqs.cu[i];
+        backward_head<T>(m, scratch[me], dqkv.as<T>(), pd, qkv.as<T>(), lse.as<float>(), delta, dq + me * blocks * form,
+                         forms + me * blocks * 4 * form, row_buf.as<T>() + me * kRows * hd, begin,
+                         seqs.cu[i + 1] - begin, job % heads.kv, heads);
+      }
+    }
+  });
+}
+
+}  // namespace puyu::cpu::PUYU_ISA

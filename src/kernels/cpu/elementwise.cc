@@ -1,0 +1,207 @@
+// Ops that touch each element once: embedding, rope, swiglu, copies, sums, AdamW.
+#include <cmath>
+
+#include "kernels/cpu/isa.h"
+
+namespace puyu::cpu::PUYU_ISA {
+namespace {
+
+constexpr int64_t kPiece = 8192;  // elements a job; a multiple of 16
+
+// f(i, n): elements [i, i + n), n <= 16, for all i; jobs of kPiece elements.
+template <class F>
+PUYU_INLINE void for_vectors(int64_t total, F&& f) {
+#pragma omp parallel for schedule(static) if (total > 4 * kPiece)
+  for (int64_t b = 0; b < total; b += kPiece) {
+    const int64_t e = imin(total, b + kPiece);
+    int64_t i = b;
+    for (; i + 16 <= e; i += 16) f(i, 16);
+    if (i < e) f(i, e - i);
+  }
+}
+
+template <class T>
+PUYU_INLINE void rotate(T* p, const float* cs, int64_t hd, float sign) {
+  const int64_t h = hd / 2;
+  for (int64_t i = 0; i < h; i += 16) {
+    const int64_t n = h - i;
+    const vf c = load_n(cs + i, n), s = load_n(cs + h + i, n) * sign;
+    const vf a = load_n(p + i, n), b = load_n(p + h + i, n);
+    store_n(p + i, a * c - b * s, n);
+    store_n(p + h + i, b * c + a * s, n);
+  }
+}
+
+}  // namespace
+
+void embedding(Ctx&, Tensor y, Tensor table, const int32_t* ids) {
+  const int64_t rows = y.shape[0], bytes = y.shape[1] * dtype_size(y.dtype);
+#pragma omp parallel for schedule(static) if (rows * bytes > 262144)
+  for (int64_t t = 0; t < rows; ++t) {
+    CHECK(ids[t] >= 0 && ids[t] < table.shape[0], "token id outside the vocabulary");
+    __builtin_memcpy(static_cast<char*>(y.data) + t * bytes, static_cast<char*>(table.data) + ids[t] * bytes,
+                     static_cast<size_t>(bytes));
+  }
+}
+void embedding_backward(Ctx&, Tensor dtable, Tensor dy, const int32_t* ids) {
+  const int64_t rows = dy.shape[0], d = dy.shape[1];
+  float* g = dtable.as<float>();
+  // Threads split the columns, so tokens that share a row add in their order.
+  with_type(dy.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* p = dy.as<T>();
+#pragma omp parallel for schedule(static) if (rows * d > 65536)
+    for (int64_t i = 0; i < d; i += 64)
+      for (int64_t t = 0; t < rows; ++t)
+        for (int64_t j = i; j < imin(d, i + 64); j += 16)
+          store_n(g + ids[t] * d + j, load_n(g + ids[t] * d + j, d - j) + load_n(p + t * d + j, d - j), d - j);
+  });
+}
+
+void rope(Ctx&, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse) {
+  const int64_t rows = qkv.shape[0], hd = heads.dim, group = heads.group();
+  const float sign = inverse ? -1.0f : 1.0f;
+  with_type(qkv.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* p = qkv.as<T>();
+#pragma omp parallel for schedule(static) if (rows * heads.row() > 65536)
+    for (int64_t t = 0; t < rows; ++t) {
+      CHECK(positions[t] >= 0 && positions[t] < table.shape[0], "position outside the rope table");
+      const float* cs = table.as<float>() + positions[t] * hd;
+      for (int64_t kv = 0; kv < heads.kv; ++kv)
+        for (int64_t g = 0; g <= group; ++g)  // the group's q heads, then k
+          rotate(p + t * heads.row() + (kv * (group + 2) + g) * hd, cs, hd, sign);
+    }
+  });
+}
+
+void kv_append(Ctx&, Tensor qkv, Heads heads, const PagedSeqs& s) {
+  const int64_t group = heads.group();
+  const auto bytes = static_cast<size_t>(heads.dim * dtype_size(qkv.dtype));
+#pragma omp parallel for schedule(static) if (s.cu[s.n] > 64)
+  for (int64_t i = 0; i < s.n; ++i)
+    for (int64_t t = s.cu[i]; t < s.cu[i + 1]; ++t) {
+      const int64_t pos = s.past[i] + (t - s.cu[i]), page = s.table[i * s.max_pages + pos / kPage];
+      CHECK(page >= 0 && page < s.k_pages.shape[0], "page outside the cache");
+      const char* row = static_cast<char*>(qkv.data) +
+                        static_cast<size_t>(t * heads.row()) * (bytes / static_cast<size_t>(heads.dim));
+      for (int64_t kv = 0; kv < heads.kv; ++kv) {
+        const size_t to = static_cast<size_t>((page * heads.kv + kv) * kPage + pos % kPage) * bytes;
+        const char* k = row + static_cast<size_t>(kv * (group + 2) + group) * bytes;
+        __builtin_memcpy(static_cast<char*>(s.k_pages.data) + to, k, bytes);
+        __builtin_memcpy(static_cast<char*>(s.v_pages.data) + to, k + bytes, bytes);
+      }
+    }
+}
+
+void swiglu(Ctx&, Tensor y, Tensor gate, Tensor up) {
+  with_type(y.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T *o = y.as<T>(), *g = gate.as<T>(), *u = up.as<T>();
+    for_vectors(y.numel(), [=](int64_t i, int64_t n) {
+      const vf a = load_n(g + i, n);
+      store_n(o + i, a / (1.0f + vexp(-a)) * load_n(u + i, n), n);
+    });
+  });
+}
+void swiglu_backward(Ctx&, Tensor dgate, Tensor dup, Tensor dy, Tensor gate, Tensor up) {
+  with_type(dy.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T *dg = dgate.as<T>(), *du = dup.as<T>(), *d = dy.as<T>(), *g = gate.as<T>(), *u = up.as<T>();
+    for_vectors(dy.numel(), [=](int64_t i, int64_t n) {
+      const vf a = load_n(g + i, n), b = load_n(u + i, n), e = load_n(d + i, n);
+      const vf s = 1.0f / (1.0f + vexp(-a)), silu = a * s;
+      store_n(du + i, e * silu, n);
+      store_n(dg + i, e * b * (s + silu * (1.0f - s)), n);
+    });
+  });
+}
+
+void gather_rows(Ctx&, Tensor y, Tensor x, const int32_t* index) {
+  const int64_t bytes = x.shape[1] * dtype_size(x.dtype);
+  for (int64_t i = 0; i < y.shape[0]; ++i) {
+    CHECK(index[i] >= 0 && index[i] < x.shape[0]);
+    __builtin_memcpy(static_cast<char*>(y.data) + i * bytes, static_cast<char*>(x.data) + index[i] * bytes,
+                     static_cast<size_t>(bytes));
+  }
+}
+void scatter_add_rows(Ctx&, Tensor y, Tensor x, const int32_t* index) {
+  const int64_t d = x.shape[1];
+  with_type(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t i = 0; i < x.shape[0]; ++i) {
+      CHECK(index[i] >= 0 && index[i] < y.shape[0]);
+      T *to = y.as<T>() + index[i] * d, *from = x.as<T>() + i * d;
+      for (int64_t j = 0; j < d; j += 16) store_n(to + j, load_n(to + j, d - j) + load_n(from + j, d - j), d - j);
+    }
+  });
+}
+void add(Ctx&, Tensor y, Tensor x) {
+  with_type(y.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T *a = y.as<T>(), *b = x.as<T>();
+    for_vectors(y.numel(), [=](int64_t i, int64_t n) { store_n(a + i, load_n(a + i, n) + load_n(b + i, n), n); });
+  });
+}
+void fill(Ctx&, Tensor y, float value) {
+  with_type(y.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T* a = y.as<T>();
+    for_vectors(y.numel(), [=](int64_t i, int64_t n) { store_n(a + i, splat(value), n); });
+  });
+}
+void cast(Ctx&, Tensor y, Tensor x) {
+  with_type(y.dtype, [&](auto to) {
+    with_type(x.dtype, [&](auto from) {
+      auto* a = y.as<decltype(to)>();
+      auto* b = x.as<decltype(from)>();
+      for_vectors(y.numel(), [=](int64_t i, int64_t n) { store_n(a + i, load_n(b + i, n), n); });
+    });
+  });
+}
+
+double sum_squares(Ctx& ctx, Tensor x) {
+  const int64_t n = x.numel(), pieces = ceil_div(n, kPiece);
+  ScratchScope scope(*ctx.scratch);
+  float* part = ctx.scratch->alloc_array<float>(pieces);
+  with_type(x.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* p = x.as<T>();
+#pragma omp parallel for schedule(static) if (pieces > 4)
+    for (int64_t b = 0; b < pieces; ++b) {
+      vf acc = {};
+      const int64_t e = imin(n, (b + 1) * kPiece);
+      for (int64_t i = b * kPiece; i < e; i += 16) {
+        const vf v = load_n(p + i, e - i);
+        acc += v * v;
+      }
+      part[b] = lane_sum(acc);
+    }
+  });
+  double total = 0;
+  for (int64_t b = 0; b < pieces; ++b) total += static_cast<double>(part[b]);
+  return total;
+}
+
+void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o) {
+  float *W = w.as<float>(), *M = m.as<float>(), *V = v.as<float>(), *G = g.as<float>();
+  BF16* C = static_cast<BF16*>(copy.data);
+  const double t = static_cast<double>(o.step);
+  const auto c1 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(o.beta1), t)));
+  const auto c2 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(o.beta2), t)));
+  for_vectors(w.numel(), [=](int64_t i, int64_t n) {
+    const vf gi = load_n(G + i, n) * o.grad_scale;
+    const vf mi = load_n(M + i, n) * o.beta1 + gi * (1.0f - o.beta1);
+    const vf vi_ = load_n(V + i, n) * o.beta2 + gi * gi * (1.0f - o.beta2);
+    store_n(M + i, mi, n);
+    store_n(V + i, vi_, n);
+    vf root = vi_ * c2;
+    for (int j = 0; j < 16; ++j) root[j] = __builtin_sqrtf(root[j]);
+    vf wi = load_n(W + i, n);
+    wi -= o.lr * (mi * c1 / (root + o.eps) + o.weight_decay * wi);
+    store_n(W + i, wi, n);
+    if (C) store_n(C + i, wi, n);
+  });
+}
+
+}  // namespace puyu::cpu::PUYU_ISA

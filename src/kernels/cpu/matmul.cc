@@ -1,0 +1,119 @@
+#include "kernels/cpu/matmul.h"
+
+#include <omp.h>
+
+namespace puyu::cpu::PUYU_ISA {
+namespace {
+
+constexpr int64_t kBlocksK = 16;               // 256 words of K at a time keep A and B blocks in L2
+constexpr int64_t kTileM = 192, kTileN = 256;  // largest C block of one job; f32
+
+struct Scratch {
+  alignas(64) float c[kTileM * kTileN];
+};
+
+template <class T>
+void store_rows(const float* c, int64_t rows, int64_t cols, T* out, const T* residual, int64_t ld) {
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < cols; j += 16) {
+      const int64_t n = cols - j;
+      vf v = load(c + r * kTileN + j);
+      if (residual) v += load_n(residual + r * ld + j, n);
+      store_n(out + r * ld + j, v, n);
+    }
+}
+
+// Rows [m0, m1) and columns [n0, n1) of C, both starting at panel borders.
+void block_job(const Micro& m, const uint32_t* pa, const uint32_t* pb, int64_t k, int64_t m0, int64_t m1, int64_t n0,
+               int64_t n1, const MatmulOut& out, Scratch& scratch) {
+  const int64_t kblocks = m.words(k) / kBlock;
+  m.begin();
+  for (int64_t kb = 0; kb < kblocks; kb += kBlocksK) {
+    const int64_t n = imin(kBlocksK, kblocks - kb);
+    for (int64_t j = n0; j < n1; j += m.nr) {
+      const uint32_t* b = pb + (j / m.nr) * m.b_panel(k) + kb * kBlock * m.nr;
+      for (int64_t i = m0; i < m1; i += m.mr) {
+        const uint32_t* a = pa + (i / m.mr) * m.a_panel(k) + kb * kBlock * m.mr;
+        m.run(scratch.c + (i - m0) * kTileN + (j - n0), kTileN, a, b, n, kb > 0);
+      }
+    }
+  }
+  with_type(out.type, [&](auto tag) {
+    using T = decltype(tag);
+    const int64_t at = m0 * out.ld + n0;
+    const T* res = out.residual ? static_cast<const T*>(out.residual) + at : nullptr;
+    store_rows<T>(scratch.c, m1 - m0, n1 - n0, static_cast<T*>(out.c) + at, res, out.ld);
+  });
+}
+
+// Block sides: large for reuse, smaller when there would be too few jobs for the threads.
+int64_t tile_side(int64_t total, int64_t panel, int64_t largest, int64_t want_jobs) {
+  int64_t side = largest / panel * panel;
+  while (side > panel && ceil_div(total, side) < want_jobs) side = ceil_div(side / 2, panel) * panel;
+  return side;
+}
+
+}  // namespace
+
+void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed_b, const MatmulOut& out) {
+  const Micro& m = micro_for(a.type == DType::kBF16 && b.type == DType::kBF16);
+  const int64_t M = a.outer, N = b.outer, K = a.k;
+  const int64_t pm = ceil_div(M, m.mr), pn = ceil_div(N, m.nr);
+  ScratchScope scope(*ctx.scratch);
+  auto* pa = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(pm * m.a_panel(K)));
+  uint32_t* pb = nullptr;
+  if (!packed_b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(pn * m.b_panel(K)));
+  const int threads = omp_get_max_threads();
+  auto* tiles = per_thread<Scratch>(ctx, threads);
+  const int64_t sm = tile_side(M, m.mr, kTileM, 1);
+  const int64_t sn = tile_side(N, m.nr, kTileN, ceil_div(4 * threads, ceil_div(M, sm)));
+  const int64_t jm = ceil_div(M, sm), jobs = jm * ceil_div(N, sn);
+#pragma omp parallel if (M * N * K > 200000)
+  {
+    if (!packed_b) {
+#pragma omp for schedule(static) nowait
+      for (int64_t p = 0; p < pn; ++p) pack_b(m, pb + p * m.b_panel(K), b, p);
+    }
+#pragma omp for schedule(static)
+    for (int64_t p = 0; p < pm; ++p) pack_a(m, pa + p * m.a_panel(K), a, p);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t job = 0; job < jobs; ++job) {
+      const int64_t m0 = job % jm * sm, n0 = job / jm * sn;
+      block_job(m, pa, packed_b ? packed_b : pb, K, m0, imin(m0 + sm, M), n0, imin(n0 + sn, N), out,
+                tiles[omp_get_thread_num()]);
+    }
+  }
+}
+
+void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
+  const int64_t M = x.shape[0], K = x.shape[1], N = w.shape[0];
+  matmul(ctx, {x.data, x.dtype, K, true, M, K}, {w.data, w.dtype, K, true, N, K},
+         w.layout == Layout::kPacked ? static_cast<const uint32_t*>(w.data) : nullptr,
+         {y.data, y.dtype, N, residual.data});
+}
+void linear_dx(Ctx& ctx, Tensor dx, Tensor dy, Tensor w, bool accumulate) {
+  const int64_t M = dy.shape[0], N = dy.shape[1], K = w.shape[1];
+  matmul(ctx, {dy.data, dy.dtype, N, true, M, N}, {w.data, w.dtype, K, false, K, N}, nullptr,
+         {dx.data, dx.dtype, K, accumulate ? dx.data : nullptr});
+}
+void linear_dw(Ctx& ctx, Tensor dw, Tensor dy, Tensor x) {
+  const int64_t M = dy.shape[0], N = dy.shape[1], K = x.shape[1];
+  matmul(ctx, {dy.data, dy.dtype, N, false, N, M}, {x.data, x.dtype, K, false, K, M}, nullptr,
+         {dw.data, DType::kF32, K, dw.data});
+}
+int64_t packed_weight_bytes(const Ctx&, Tensor w) {
+  const Micro& m = micro_for(w.dtype == DType::kBF16);
+  return ceil_div(w.shape[0], m.nr) * m.b_panel(w.shape[1]) * 4;
+}
+Tensor pack_weight(Ctx&, void* dst, Tensor w) {
+  const Micro& m = micro_for(w.dtype == DType::kBF16);
+  const Operand o{w.data, w.dtype, w.shape[1], true, w.shape[0], w.shape[1]};
+#pragma omp parallel for schedule(static)
+  for (int64_t p = 0; p < ceil_div(w.shape[0], m.nr); ++p)
+    pack_b(m, static_cast<uint32_t*>(dst) + p * m.b_panel(o.k), o, p);
+  w.data = dst;
+  w.layout = Layout::kPacked;
+  return w;
+}
+
+}  // namespace puyu::cpu::PUYU_ISA

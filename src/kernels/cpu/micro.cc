@@ -1,0 +1,133 @@
+// The micro-kernels. One body serves every instruction set; AMX has its own, with tiles for registers.
+#include "kernels/cpu/panels.h"
+#include "kernels/cpu/table.h"
+#ifdef PUYU_ISA_avx512
+#include <immintrin.h>
+#endif
+
+namespace puyu::cpu::PUYU_ISA {
+namespace {
+
+void nothing() {}
+
+#if defined(PUYU_ISA_avx512)
+constexpr int kBytes = 64, kMr = 12, kNv = 2;  // 24 accumulators of 32 registers
+#elif defined(PUYU_ISA_avx2)
+constexpr int kBytes = 32, kMr = 6, kNv = 2;  // 12 of 16
+#else
+constexpr int kBytes = 16, kMr = 4, kNv = 2;
+#endif
+typedef float nvf __attribute__((vector_size(kBytes)));
+constexpr int kLanes = kBytes / 4, kNr = kNv * kLanes;
+// An unaligned load that the compiler can fold into the instruction.
+typedef float nvf_u __attribute__((vector_size(kBytes), aligned(4), may_alias));
+
+PUYU_INLINE nvf nload(const void* p) { return *static_cast<const nvf_u*>(p); }
+PUYU_INLINE void nstore(float* p, nvf v) { *reinterpret_cast<nvf_u*>(p) = v; }
+
+void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add) {
+  nvf acc[kMr][kNv];
+#pragma GCC unroll 12
+  for (int r = 0; r < kMr; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kNv; ++v) acc[r][v] = add ? nload(c + r * ldc + v * kLanes) : nvf{};
+  const float* fa = reinterpret_cast<const float*>(a);
+  for (int64_t kb = 0; kb < kblocks; ++kb, fa += kMr * kBlock)
+    for (int k = 0; k < kBlock; ++k, b += kNr) {
+      nvf bv[kNv];
+#pragma GCC unroll 2
+      for (int v = 0; v < kNv; ++v) bv[v] = nload(b + v * kLanes);
+#pragma GCC unroll 12
+      for (int r = 0; r < kMr; ++r) {
+        nvf av = nvf{} + fa[r * kBlock + k];
+#pragma GCC unroll 2
+        for (int v = 0; v < kNv; ++v) acc[r][v] += av * bv[v];
+      }
+    }
+#pragma GCC unroll 12
+  for (int r = 0; r < kMr; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kNv; ++v) nstore(c + r * ldc + v * kLanes, acc[r][v]);
+}
+
+#ifdef PUYU_ISA_avx512
+__attribute__((target("avx512bf16"))) void run_bf16(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
+                                                    int64_t kblocks, bool add) {
+  __m512 acc[kMr][kNv];
+#pragma GCC unroll 12
+  for (int r = 0; r < kMr; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kNv; ++v) acc[r][v] = add ? _mm512_loadu_ps(c + r * ldc + v * 16) : _mm512_setzero_ps();
+  for (int64_t kb = 0; kb < kblocks; ++kb, a += kMr * kBlock)
+    for (int k = 0; k < kBlock; ++k, b += kNr) {
+      __m512bh bv[kNv];
+#pragma GCC unroll 2
+      for (int v = 0; v < kNv; ++v) bv[v] = (__m512bh)_mm512_loadu_si512(b + v * 16);
+#pragma GCC unroll 12
+      for (int r = 0; r < kMr; ++r) {
+        __m512bh av = (__m512bh)_mm512_set1_epi32(static_cast<int>(a[r * kBlock + k]));
+#pragma GCC unroll 2
+        for (int v = 0; v < kNv; ++v) acc[r][v] = _mm512_dpbf16_ps(acc[r][v], av, bv[v]);
+      }
+    }
+#pragma GCC unroll 12
+  for (int r = 0; r < kMr; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kNv; ++v) _mm512_storeu_ps(c + r * ldc + v * 16, acc[r][v]);
+}
+
+// AMX: C is 2 x 2 tiles of 16 x 16; a tile is 16 rows of 64 bytes.
+struct TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t column_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+__attribute__((target("amx-tile"))) void begin_amx() {
+  static const TileConfig config;
+  _tile_loadconfig(&config);
+}
+__attribute__((target("amx-tile,amx-bf16"))) void run_amx(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
+                                                          int64_t kblocks, bool add) {
+  const int64_t row = ldc * 4;
+  if (add) {
+    _tile_loadd(0, c, row);
+    _tile_loadd(1, c + 16, row);
+    _tile_loadd(2, c + 16 * ldc, row);
+    _tile_loadd(3, c + 16 * ldc + 16, row);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  for (int64_t kb = 0; kb < kblocks; ++kb, a += 32 * kBlock, b += kBlock * 32) {
+    _tile_loadd(4, a, 64);
+    _tile_loadd(6, b, 128);
+    _tile_loadd(7, b + 16, 128);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_loadd(5, a + 16 * kBlock, 64);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_stored(0, c, row);
+  _tile_stored(1, c + 16, row);
+  _tile_stored(2, c + 16 * ldc, row);
+  _tile_stored(3, c + 16 * ldc + 16, row);
+}
+const Micro kBf16 = {kMr, kNr, true, run_bf16, nothing};
+const Micro kAmx = {32, 32, true, run_amx, begin_amx};
+#endif
+const Micro kF32 = {kMr, kNr, false, run_f32, nothing};
+
+}  // namespace
+
+const Micro& micro_for([[maybe_unused]] bool bf16) {
+#ifdef PUYU_ISA_avx512
+  if (bf16 && features().amx_bf16) return kAmx;
+  if (bf16 && features().avx512_bf16) return kBf16;
+#endif
+  return kF32;
+}
+
+}  // namespace puyu::cpu::PUYU_ISA

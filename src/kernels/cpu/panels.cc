@@ -1,0 +1,154 @@
+#include "kernels/cpu/panels.h"
+
+namespace puyu::cpu::PUYU_ISA {
+namespace {
+
+struct alignas(64) WordBlock {
+  uint32_t w[16][16];
+};
+
+#ifdef PUYU_ISA_avx512
+template <int S>  // one step of the transpose: swaps the off-diagonal S x S quarters of every 2S x 2S square
+PUYU_INLINE void swap_quarters(vu (&r)[16]) {
+  vi lo, hi;
+  for (int i = 0; i < 16; ++i) {
+    bool upper = i & S;
+    lo[i] = upper ? 16 + (i - S) : i;
+    hi[i] = upper ? 16 + i : i + S;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) {
+    if (i & S) continue;
+    vu a = r[i], b = r[i + S];
+    r[i] = __builtin_shuffle(a, b, (vu)lo);
+    r[i + S] = __builtin_shuffle(a, b, (vu)hi);
+  }
+}
+PUYU_INLINE void transpose(WordBlock& b) {
+  vu r[16];
+  __builtin_memcpy(r, b.w, sizeof r);
+  swap_quarters<8>(r);
+  swap_quarters<4>(r);
+  swap_quarters<2>(r);
+  swap_quarters<1>(r);
+  __builtin_memcpy(b.w, r, sizeof r);
+}
+#else
+PUYU_INLINE void transpose(WordBlock& b) {
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < i; ++j) {
+      uint32_t t = b.w[i][j];
+      b.w[i][j] = b.w[j][i];
+      b.w[j][i] = t;
+    }
+}
+#endif
+
+// 16 words of row `p`, contiguous along K.
+PUYU_INLINE void words_along_k(uint32_t* out, const float* p, bool pairs) {
+  if (pairs) {
+    store(reinterpret_cast<BF16*>(out), load(p));
+    store(reinterpret_cast<BF16*>(out) + 16, load(p + 16));
+  } else {
+    store(reinterpret_cast<float*>(out), load(p));
+  }
+}
+PUYU_INLINE void words_along_k(uint32_t* out, const BF16* p, bool pairs) {
+  if (pairs)
+    __builtin_memcpy(out, p, 64);
+  else
+    store(reinterpret_cast<float*>(out), load(p));
+}
+// 16 words across the outer dimension; with pairs the second of each comes from `q`, the next k.
+PUYU_INLINE vu high_half(const float* p) { return bf16_bits(load(p)); }
+PUYU_INLINE vu high_half(const BF16* p) {
+  vh h;
+  __builtin_memcpy(&h, p, 32);
+  return __builtin_convertvector(h, vu);
+}
+template <class T>
+PUYU_INLINE void words_across(uint32_t* out, const T* p, const T* q, bool pairs) {
+  if (pairs) {
+    vu w = high_half(p) | (high_half(q) << 16);
+    __builtin_memcpy(out, &w, 64);
+  } else {
+    store(reinterpret_cast<float*>(out), load(p));
+  }
+}
+
+// The 16 x 16 words at outer index i0 and element k0, rows along the outer index if `by_outer`, else along K.
+template <class T>
+PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t k0, bool pairs, bool by_outer) {
+  const T* src = static_cast<const T*>(o.p);
+  const int64_t kn = pairs ? 32 : 16, ni = imin(16, o.outer - i0), nk = imin(kn, o.k - k0);
+  T edge[32 * 32];
+  int64_t ld = o.ld;
+  const T* p = src + (o.k_contiguous ? i0 * ld + k0 : k0 * ld + i0);
+  if (ni < 16 || nk < kn) {  // at the border: copy what is there into zeros
+    __builtin_memset(edge, 0, sizeof edge);
+    int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni;
+    for (int64_t r = 0; r < rows; ++r)
+      __builtin_memcpy(edge + r * 32, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
+    p = edge, ld = 32;
+  }
+  if (o.k_contiguous) {
+    for (int r = 0; r < 16; ++r) words_along_k(b.w[r], p + r * ld, pairs);
+  } else if (pairs) {
+    for (int r = 0; r < 16; ++r) words_across(b.w[r], p + 2 * r * ld, p + (2 * r + 1) * ld, true);
+  } else {
+    for (int r = 0; r < 16; ++r) words_across(b.w[r], p + r * ld, p + r * ld, false);
+  }
+  if (o.k_contiguous != by_outer) transpose(b);
+}
+
+template <class T>
+void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
+  const int64_t blocks = m.words(o.k) / kBlock, step = m.pairs ? 32 : 16;
+  WordBlock b;
+  for (int64_t kb = 0; kb < blocks; ++kb)
+    for (int64_t r0 = 0; r0 < m.mr; r0 += 16) {
+      const int64_t i0 = panel * m.mr + r0, rows = imin(16, m.mr - r0);
+      uint32_t* out = dst + (kb * m.mr + r0) * kBlock;
+      if (i0 >= o.outer) {
+        __builtin_memset(out, 0, static_cast<size_t>(rows) * 64);
+        continue;
+      }
+      load_block<T>(b, o, i0, kb * step, m.pairs, true);
+      __builtin_memcpy(out, b.w, static_cast<size_t>(rows) * 64);
+    }
+}
+
+template <class T>
+void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
+  const int64_t blocks = m.words(o.k) / kBlock, step = m.pairs ? 32 : 16;
+  WordBlock b;
+  for (int64_t kb = 0; kb < blocks; ++kb)
+    for (int64_t c0 = 0; c0 < m.nr; c0 += 16) {
+      const int64_t i0 = panel * m.nr + c0;
+      const auto bytes = static_cast<size_t>(imin(16, m.nr - c0)) * 4;
+      uint32_t* out = dst + kb * kBlock * m.nr + c0;
+      if (i0 >= o.outer) {
+        for (int r = 0; r < 16; ++r) __builtin_memset(out + r * m.nr, 0, bytes);
+        continue;
+      }
+      load_block<T>(b, o, i0, kb * step, m.pairs, false);
+      for (int r = 0; r < 16; ++r) __builtin_memcpy(out + r * m.nr, b.w[r], bytes);
+    }
+}
+
+}  // namespace
+
+void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
+  if (o.type == DType::kF32)
+    pack_a_typed<float>(m, dst, o, panel);
+  else
+    pack_a_typed<BF16>(m, dst, o, panel);
+}
+void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
+  if (o.type == DType::kF32)
+    pack_b_typed<float>(m, dst, o, panel);
+  else
+    pack_b_typed<BF16>(m, dst, o, panel);
+}
+
+}  // namespace puyu::cpu::PUYU_ISA

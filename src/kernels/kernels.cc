@@ -1,0 +1,160 @@
+// Checks every call once, for all devices, then hands it to the device.
+#include "kernels/kernels.h"
+
+#include "base/error.h"
+#include "kernels/cpu/table.h"
+#include "kernels/cuda/cuda.h"
+
+namespace puyu {
+namespace {
+
+bool is_act(const Tensor& t) { return t.dtype == DType::kF32 || t.dtype == DType::kBF16; }
+
+// Shapes come from the model's own config, so a mismatch is a programmer's error.
+void want(bool ok, const char* op, const char* rule, std::initializer_list<Tensor> tensors) {
+  if (ok) [[likely]]
+    return;
+  std::string got;
+  for (const Tensor& t : tensors) got += (got.empty() ? "" : ", ") + (t ? shape_string(t) : std::string("none"));
+  std::string text = cat("[", op, "] expected ", rule, ", got ", got);
+  ::puyu::detail::check_failed(__FILE__, __LINE__, "shapes", text.c_str());
+}
+
+// Device kernels have the signatures of kernels.h; the CPU's come from a table chosen by instruction set.
+template <class R, class... P, class... A>
+R call(const Ctx& ctx, R (*cpu)(P...), R (*cuda)(P...), A&&... a) {
+  return ctx.device == Device::kCpu ? cpu(std::forward<A>(a)...) : cuda(std::forward<A>(a)...);
+}
+#define PUYU_CALL(name, ...) call(ctx, cpu::table().name, &cuda::name, __VA_ARGS__)
+
+}  // namespace
+
+void embedding(Ctx& ctx, Tensor y, Tensor table, const int32_t* ids) {
+  want(is_act(y) && y.dtype == table.dtype && y.rank == 2 && table.rank == 2 && y.shape[1] == table.shape[1],
+       "embedding", "y [T, D], table [V, D]", {y, table});
+  PUYU_CALL(embedding, ctx, y, table, ids);
+}
+void embedding_backward(Ctx& ctx, Tensor dtable, Tensor dy, const int32_t* ids) {
+  want(dtable.dtype == DType::kF32 && is_act(dy) && dtable.shape[1] == dy.shape[1], "embedding_backward",
+       "dtable f32 [V, D], dy [T, D]", {dtable, dy});
+  PUYU_CALL(embedding_backward, ctx, dtable, dy, ids);
+}
+void rmsnorm(Ctx& ctx, Tensor y, Tensor rstd, Tensor x, Tensor w, float eps) {
+  want(is_act(x) && y.dtype == x.dtype && w.dtype == x.dtype && y.numel() == x.numel() && w.numel() == x.size(1) &&
+           (!rstd || (rstd.numel() == x.size(0) && rstd.dtype == DType::kF32)),
+       "rmsnorm", "y, x [T, D], w [D], rstd f32 [T]", {y, x, w, rstd});
+  PUYU_CALL(rmsnorm, ctx, y, rstd, x, w, eps);
+}
+void rmsnorm_backward(Ctx& ctx, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor rstd) {
+  want(is_act(x) && dx.dtype == x.dtype && dy.dtype == x.dtype && dw.dtype == DType::kF32 && dx.numel() == x.numel() &&
+           dy.numel() == x.numel() && dw.numel() == x.size(1) && rstd.numel() == x.size(0),
+       "rmsnorm_backward", "dx, dy, x [T, D], dw f32 [D], rstd f32 [T]", {dx, dw, dy, x, w, rstd});
+  PUYU_CALL(rmsnorm_backward, ctx, dx, dw, dy, x, w, rstd);
+}
+void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
+  want(is_act(x) && is_act(y) && w.dtype == x.dtype && x.rank == 2 && w.rank == 2 && y.rank == 2 &&
+           x.shape[1] == w.shape[1] && y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0] &&
+           (!residual || (residual.dtype == y.dtype && residual.numel() == y.numel())),
+       "linear", "y [M, N], x [M, K], w [N, K], residual as y", {y, x, w, residual});
+  PUYU_CALL(linear, ctx, y, x, w, residual);
+}
+void linear_dx(Ctx& ctx, Tensor dx, Tensor dy, Tensor w, bool accumulate) {
+  want(is_act(dx) && dy.dtype == w.dtype && w.layout == Layout::kPlain && dy.shape[1] == w.shape[0] &&
+           dx.shape[1] == w.shape[1] && dx.shape[0] == dy.shape[0],
+       "linear_dx", "dx [M, K], dy [M, N], w [N, K] plain", {dx, dy, w});
+  PUYU_CALL(linear_dx, ctx, dx, dy, w, accumulate);
+}
+void linear_dw(Ctx& ctx, Tensor dw, Tensor dy, Tensor x) {
+  want(dw.dtype == DType::kF32 && dy.dtype == x.dtype && dw.shape[0] == dy.shape[1] && dw.shape[1] == x.shape[1] &&
+           dy.shape[0] == x.shape[0],
+       "linear_dw", "dw f32 [N, K], dy [M, N], x [M, K]", {dw, dy, x});
+  PUYU_CALL(linear_dw, ctx, dw, dy, x);
+}
+int64_t packed_weight_bytes(const Ctx& ctx, Tensor w) { return PUYU_CALL(packed_weight_bytes, ctx, w); }
+Tensor pack_weight(Ctx& ctx, void* dst, Tensor w) {
+  want(is_act(w) && w.rank == 2 && w.layout == Layout::kPlain, "pack_weight", "w [N, K] plain", {w});
+  return PUYU_CALL(pack_weight, ctx, dst, w);
+}
+void rope(Ctx& ctx, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse) {
+  want(is_act(qkv) && qkv.size(1) == heads.row() && table.dtype == DType::kF32 && table.size(1) == heads.dim, "rope",
+       "qkv [T, (H + 2 KV) HD], table f32 [max_pos, HD]", {qkv, table});
+  PUYU_CALL(rope, ctx, qkv, positions, table, heads, inverse);
+}
+void attention(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, const PackedSeqs& seqs) {
+  want(is_act(o) && o.dtype == qkv.dtype && qkv.size(1) == heads.row() && o.size(1) == heads.q * heads.dim &&
+           o.size(0) == qkv.size(0) && (!lse || lse.numel() == o.size(0) * heads.q),
+       "attention", "o [T, H HD], lse f32 [T, H], qkv [T, (H + 2 KV) HD]", {o, lse, qkv});
+  PUYU_CALL(attention_packed, ctx, o, lse, qkv, heads, seqs);
+}
+void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
+                        const PackedSeqs& seqs) {
+  want(dqkv.dtype == qkv.dtype && dqkv.numel() == qkv.numel() && do_.numel() == o.numel() && do_.dtype == o.dtype &&
+           lse.numel() == o.size(0) * heads.q,
+       "attention_backward", "dqkv as qkv, do as o, lse f32 [T, H]", {dqkv, do_, o, lse, qkv});
+  PUYU_CALL(attention_backward, ctx, dqkv, do_, o, lse, qkv, heads, seqs);
+}
+void kv_append(Ctx& ctx, Tensor qkv, Heads heads, const PagedSeqs& seqs) {
+  want(qkv.size(1) == heads.row() && seqs.k_pages.dtype == qkv.dtype && seqs.k_pages.size(1) == heads.kv &&
+           seqs.k_pages.size(2) == kPage && seqs.k_pages.size(3) == heads.dim,
+       "kv_append", "qkv [T, (H + 2 KV) HD], pages [P, KV, 64, HD]", {qkv, seqs.k_pages});
+  PUYU_CALL(kv_append, ctx, qkv, heads, seqs);
+}
+void attention(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeqs& seqs) {
+  want(o.dtype == qkv.dtype && qkv.size(1) == heads.row() && o.size(1) == heads.q * heads.dim &&
+           o.size(0) == qkv.size(0),
+       "attention", "o [T, H HD], qkv [T, (H + 2 KV) HD]", {o, qkv});
+  PUYU_CALL(attention_paged, ctx, o, qkv, heads, seqs);
+}
+void swiglu(Ctx& ctx, Tensor y, Tensor gate, Tensor up) {
+  want(
+      is_act(y) && y.dtype == gate.dtype && y.dtype == up.dtype && y.numel() == gate.numel() && y.numel() == up.numel(),
+      "swiglu", "y, gate, up of one shape", {y, gate, up});
+  PUYU_CALL(swiglu, ctx, y, gate, up);
+}
+void swiglu_backward(Ctx& ctx, Tensor dgate, Tensor dup, Tensor dy, Tensor gate, Tensor up) {
+  want(is_act(dy) && dgate.dtype == dy.dtype && dgate.numel() == dy.numel() && dup.numel() == dy.numel() &&
+           gate.numel() == dy.numel() && up.numel() == dy.numel(),
+       "swiglu_backward", "five tensors of one shape", {dgate, dup, dy, gate, up});
+  PUYU_CALL(swiglu_backward, ctx, dgate, dup, dy, gate, up);
+}
+void fused_cross_entropy(Ctx& ctx, const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, Tensor w,
+                         const int32_t* target, const float* coef) {
+  want(is_act(x) && x.dtype == w.dtype && x.size(1) == w.size(1) && out.logp.numel() == x.size(0) &&
+           (!dx || dx.numel() == x.numel()) && (!dw || (dw.dtype == DType::kF32 && dw.numel() == w.numel())) &&
+           (!(dx || dw) || coef),
+       "fused_cross_entropy", "x [T, D], w [V, D], logp f32 [T], dx as x, dw f32 as w", {x, w, out.logp, dx, dw});
+  PUYU_CALL(fused_cross_entropy, ctx, out, dx, dw, x, w, target, coef);
+}
+void gather_rows(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) {
+  want(y.dtype == x.dtype && y.size(1) == x.size(1), "gather_rows", "y [n, D], x [T, D]", {y, x});
+  PUYU_CALL(gather_rows, ctx, y, x, index);
+}
+void scatter_add_rows(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) {
+  want(is_act(y) && y.dtype == x.dtype && y.size(1) == x.size(1), "scatter_add_rows", "y [T, D], x [n, D]", {y, x});
+  PUYU_CALL(scatter_add_rows, ctx, y, x, index);
+}
+void add(Ctx& ctx, Tensor y, Tensor x) {
+  want(is_act(y) && y.dtype == x.dtype && y.numel() == x.numel(), "add", "y, x of one shape", {y, x});
+  PUYU_CALL(add, ctx, y, x);
+}
+void fill(Ctx& ctx, Tensor y, float value) {
+  want(is_act(y), "fill", "f32 or bf16", {y});
+  PUYU_CALL(fill, ctx, y, value);
+}
+void cast(Ctx& ctx, Tensor y, Tensor x) {
+  want(is_act(y) && is_act(x) && y.numel() == x.numel(), "cast", "y, x of one shape", {y, x});
+  PUYU_CALL(cast, ctx, y, x);
+}
+double sum_squares(Ctx& ctx, Tensor x) {
+  want(is_act(x), "sum_squares", "f32 or bf16", {x});
+  return PUYU_CALL(sum_squares, ctx, x);
+}
+void adamw(Ctx& ctx, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o) {
+  want(w.dtype == DType::kF32 && m.dtype == DType::kF32 && v.dtype == DType::kF32 && g.dtype == DType::kF32 &&
+           m.numel() == w.numel() && v.numel() == w.numel() && g.numel() == w.numel() &&
+           (!copy || copy.numel() == w.numel()),
+       "adamw", "w, m, v, g f32 of one shape, copy bf16", {w, copy, m, v, g});
+  PUYU_CALL(adamw, ctx, w, copy, m, v, g, o);
+}
+
+}  // namespace puyu

@@ -1,0 +1,113 @@
+// The kernel seam: everything that computes on tensors, as free functions on views. kernels.cc checks shapes and dtypes
+// once and switches on ctx.device; cpu/ and cuda/ do the work; ref/ is the scalar truth that tests compare with.
+//
+// Conventions. Tokens are flat: activations are [T, D], T = all tokens of all sequences. "act" dtype is f32 or bf16 and
+// equal for all activations of a call; sums run in f32. Weight gradients are f32 and accumulate (+=); activation
+// gradients are written (=) unless the comment says +=. No kernel allocates: scratch comes from ctx.scratch.
+// Every output row depends on its own input row alone, in one fixed order of additions, so a result does not depend on
+// what else is in the batch (DESIGN invariants; docs/math.md has the derivations).
+#pragma once
+#include <cstdint>
+
+#include "tensor/arena.h"
+#include "tensor/tensor.h"
+
+namespace puyu {
+
+struct Ctx {
+  Device device = Device::kCpu;
+  Arena* scratch = nullptr;
+};
+
+// Heads of one attention layer. qkv rows are [KV][G + 2][HD]: per kv head its G query heads, then k, then v
+// (InternLM2's interleaved wqkv; LLaMA weights are put in this order when loaded).
+struct Heads {
+  int64_t q = 0, kv = 0, dim = 0;
+  int64_t group() const { return q / kv; }
+  int64_t row() const { return (q + 2 * kv) * dim; }  // width of a qkv row
+};
+
+// Sequences packed one after the other: sequence i is tokens [cu[i], cu[i+1]) and sees only itself, causally.
+struct PackedSeqs {
+  const int32_t* cu = nullptr;  // [n + 1]
+  int64_t n = 0;
+  int64_t max_len = 0;
+};
+
+// Sequences whose keys and values live in pages of kPage tokens. Sequence i brings new tokens [cu[i], cu[i+1]) that
+// stand at positions past[i], past[i]+1, …; key position p is in page table[i * max_pages + p / kPage].
+inline constexpr int64_t kPage = 64;  // also attention's key tile, so tiles align with absolute positions
+struct PagedSeqs {
+  const int32_t* cu = nullptr;     // [n + 1]
+  const int32_t* past = nullptr;   // [n] tokens in the pages before this call
+  const int32_t* table = nullptr;  // [n, max_pages]
+  int64_t n = 0, max_pages = 0;
+  Tensor k_pages, v_pages;  // act [pages, KV, kPage, HD]
+};
+
+// y[t] = table[ids[t]].   y: act [T, D]  table: act [V, D]
+void embedding(Ctx&, Tensor y, Tensor table, const int32_t* ids);
+// dtable[ids[t]] += dy[t], tokens in order.   dtable: f32 [V, D]
+void embedding_backward(Ctx&, Tensor dtable, Tensor dy, const int32_t* ids);
+
+// y = w * x * rstd, rstd = 1 / sqrt(mean(x^2) + eps).   x, y: act [T, D]  w: act [D]  rstd: f32 [T] or none
+void rmsnorm(Ctx&, Tensor y, Tensor rstd, Tensor x, Tensor w, float eps);
+// dx += , dw += : dx already holds the residual path's gradient.
+void rmsnorm_backward(Ctx&, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor rstd);
+
+// y = x w^T (+ residual).   x: [M, K]  w: [N, K] plain or packed  y: [M, N] act or f32  residual: as y or none, may be
+// y
+void linear(Ctx&, Tensor y, Tensor x, Tensor w, Tensor residual = {});
+// dx = dy w (or += with accumulate).   dy: [M, N]  w: [N, K]  dx: [M, K]
+void linear_dx(Ctx&, Tensor dx, Tensor dy, Tensor w, bool accumulate = false);
+// dw += dy^T x.   dw: f32 [N, K]
+void linear_dw(Ctx&, Tensor dw, Tensor dy, Tensor x);
+// Bytes and order of a weight packed once for many small products (decode). dst: u8 [packed_weight_bytes].
+int64_t packed_weight_bytes(const Ctx&, Tensor w);
+Tensor pack_weight(Ctx&, void* dst, Tensor w);
+
+// Rotates q and k of each row in place by its position (rotate-half form). table: f32 [max_pos, HD]: HD/2 cosines, then
+// HD/2 sines. inverse = the backward pass.   qkv: act [T, heads.row()]
+void rope(Ctx&, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse = false);
+
+// o = softmax(q k^T / sqrt(HD), causal) v.   o: act [T, H*HD]  lse: f32 [T, H] log-sum-exp of the scores, or none
+void attention(Ctx&, Tensor o, Tensor lse, Tensor qkv, Heads heads, const PackedSeqs& seqs);
+void attention_backward(Ctx&, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
+                        const PackedSeqs& seqs);
+// Writes k and v of the new tokens to their pages; attention then reads all keys from the pages.
+void kv_append(Ctx&, Tensor qkv, Heads heads, const PagedSeqs& seqs);
+void attention(Ctx&, Tensor o, Tensor qkv, Heads heads, const PagedSeqs& seqs);
+
+// y = silu(gate) * up.   all act [T, F]
+void swiglu(Ctx&, Tensor y, Tensor gate, Tensor up);
+// dgate, dup may be gate, up (in place).
+void swiglu_backward(Ctx&, Tensor dgate, Tensor dup, Tensor dy, Tensor gate, Tensor up);
+
+// logp[t] = log softmax(x[t] w^T)[target[t]]; target < 0: logp = 0 and no gradient. With coef (f32 [T]) also the
+// gradient of L = sum_t coef[t] * logp[t]: dx = dL/dx, dw += dL/dw. Logits exist for one chunk of tokens at a time.
+//   x: act [T, D]  w: act [V, D]  logp: f32 [T]  entropy: f32 [T] or none  correct: i32 [T] (argmax == target) or none
+struct CrossEntropyOut {
+  Tensor logp, entropy, correct;
+};
+void fused_cross_entropy(Ctx&, const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, Tensor w,
+                         const int32_t* target, const float* coef);
+
+// y[i] = x[index[i]].   x: [T, D]  y: [n, D]
+void gather_rows(Ctx&, Tensor y, Tensor x, const int32_t* index);
+// y[index[i]] += x[i]; indices distinct.
+void scatter_add_rows(Ctx&, Tensor y, Tensor x, const int32_t* index);
+void add(Ctx&, Tensor y, Tensor x);  // y += x
+void fill(Ctx&, Tensor y, float value);
+void cast(Ctx&, Tensor y, Tensor x);  // between f32 and bf16
+// Sum of squares in double over fixed pieces: the same bits for any number of threads.
+double sum_squares(Ctx&, Tensor x);
+
+// Decoupled weight decay Adam (Loshchilov & Hutter 2019), bias-corrected.   w, m, v, g: f32, copy: bf16 or none
+//   g' = grad_scale * g;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;  w -= lr (m^ / (sqrt(v^) + eps) + wd w)
+struct AdamW {
+  float lr, beta1, beta2, eps, weight_decay, grad_scale;
+  int64_t step;  // 1 for the first update
+};
+void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o);
+
+}  // namespace puyu

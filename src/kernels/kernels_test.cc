@@ -1,0 +1,369 @@
+// Every kernel against the scalar reference: values on double, gradients by complex step, for each instruction set of
+// this machine, in f32 and bf16. Tolerances are relative to the largest reference value: 2e-5 for f32 (sums of a few
+// hundred terms), 2e-2 for bf16 (8 bits, results rounded once or twice).
+#include "kernels/kernels.h"
+
+#include <gtest/gtest.h>
+
+#include <complex>
+#include <cstring>
+#include <functional>
+
+#include "base/rng.h"
+#include "kernels/cpu/table.h"
+#include "kernels/ref/ref.h"
+
+namespace puyu {
+namespace {
+
+using C = std::complex<double>;
+using ref::Vec;
+
+struct Param {
+  std::string isa;
+  DType dtype;
+};
+std::vector<Param> all_params() {
+  std::vector<Param> out;
+  for (const auto& isa : cpu::available_isas())
+    for (DType d : {DType::kF32, DType::kBF16}) out.push_back({isa, d});
+  return out;
+}
+
+class Kernels : public ::testing::TestWithParam<Param> {
+ protected:
+  void SetUp() override { cpu::set_isa(GetParam().isa); }
+  void TearDown() override { cpu::set_isa(""); }
+
+  Arena arena{"test", 1 << 28}, scratch{"scratch", 1 << 28};
+  Ctx ctx{Device::kCpu, &scratch};
+  Rng rng{42};
+  DType dtype = GetParam().dtype;
+  double tol = dtype == DType::kF32 ? 2e-5 : 2e-2;
+
+  // Random values that the dtype holds exactly, as doubles for the reference.
+  Vec<double> random(int64_t n, double scale = 1.0) {
+    Vec<double> v(n);
+    for (double& x : v) {
+      auto f = static_cast<float>(rng.normal() * scale);
+      x = dtype == DType::kBF16 ? to_float(to_bf16(f)) : f;
+    }
+    return v;
+  }
+  Tensor put(const Vec<double>& v, std::initializer_list<int64_t> shape, DType t) {
+    Tensor x = arena.alloc(t, shape);
+    for (size_t i = 0; i < v.size(); ++i) {
+      if (t == DType::kF32)
+        x.as<float>()[i] = static_cast<float>(v[i]);
+      else
+        x.as<BF16>()[i] = to_bf16(static_cast<float>(v[i]));
+    }
+    return x;
+  }
+  Tensor put(const Vec<double>& v, std::initializer_list<int64_t> shape) { return put(v, shape, dtype); }
+  Tensor blank(std::initializer_list<int64_t> shape,
+               DType t) {  // filled with garbage: kernels must write every element
+    Tensor x = arena.alloc(t, shape);
+    fill(ctx, x, 77.0f);
+    return x;
+  }
+  Tensor zeros(std::initializer_list<int64_t> shape, DType t = DType::kF32) {
+    Tensor x = arena.alloc(t, shape);
+    fill(ctx, x, 0.0f);
+    return x;
+  }
+  static Vec<double> get(const Tensor& t) {
+    Vec<double> v(t.numel());
+    for (size_t i = 0; i < v.size(); ++i) v[i] = t.dtype == DType::kF32 ? t.as<float>()[i] : to_float(t.as<BF16>()[i]);
+    return v;
+  }
+  void near(const Tensor& got, const Vec<double>& want, const char* what, double slack = 1.0) {
+    Vec<double> g = get(got);
+    ASSERT_EQ(g.size(), want.size()) << what;
+    double scale = 1e-6, worst = 0;
+    size_t at = 0;
+    for (double w : want) scale = std::max(scale, std::fabs(w));
+    for (size_t i = 0; i < g.size(); ++i) {
+      double e = std::isfinite(g[i]) ? std::fabs(g[i] - want[i]) / scale : 1e9;
+      if (e > worst) worst = e, at = i;
+    }
+    EXPECT_LE(worst, tol * slack) << what << "[" << at << "]: expected " << want[at] << ", got " << g[at];
+  }
+  static C dot(const Vec<C>& y, const Vec<double>& dy) {
+    C s = 0;
+    for (size_t i = 0; i < y.size(); ++i) s += y[i] * dy[i];
+    return s;
+  }
+  static Vec<C> cx(const Vec<double>& v) { return {v.begin(), v.end()}; }
+};
+
+TEST_P(Kernels, Linear) {
+  for (auto [M, N, K] : {std::array<int64_t, 3>{1, 1, 1},
+                         {3, 5, 7},
+                         {1, 48, 64},
+                         {33, 65, 130},
+                         {100, 70, 33},
+                         {40, 300, 600},
+                         {200, 33, 1100}}) {
+    SCOPED_TRACE(::testing::Message() << "M=" << M << " N=" << N << " K=" << K);
+    Vec<double> x = random(M * K), w = random(N * K), dy = random(M * N), r = random(M * N);
+    Tensor X = put(x, {M, K}), W = put(w, {N, K}), DY = put(dy, {M, N}), Y = blank({M, N}, dtype),
+           YF = blank({M, N}, DType::kF32);
+    Vec<double> y = ref::linear(x, w, M, N, K), yr = y;
+    linear(ctx, Y, X, W);
+    near(Y, y, "y");
+    linear(ctx, YF, X, W);
+    near(YF, y, "y f32");
+    for (size_t i = 0; i < yr.size(); ++i) yr[i] += r[i];
+    linear(ctx, Y, X, W, put(r, {M, N}));
+    near(Y, yr, "y + residual");
+    Tensor packed = pack_weight(ctx, arena.alloc(DType::kU8, {packed_weight_bytes(ctx, W)}).data, W),
+           YP = blank({M, N}, DType::kF32);
+    linear(ctx, YP, X, packed);
+    EXPECT_EQ(get(YP), get(YF)) << "packed weights change bits";
+
+    Vec<double> dx(M * K), dw(N * K);
+    for (int64_t m = 0; m < M; ++m)
+      for (int64_t n = 0; n < N; ++n)
+        for (int64_t k = 0; k < K; ++k)
+          dx[m * K + k] += dy[m * N + n] * w[n * K + k], dw[n * K + k] += dy[m * N + n] * x[m * K + k];
+    Tensor DX = blank({M, K}, dtype), DW = zeros({N, K});
+    linear_dx(ctx, DX, DY, W);
+    near(DX, dx, "dx");
+    linear_dw(ctx, DW, DY, X);
+    near(DW, dw, "dw");
+    linear_dw(ctx, DW, DY, X);
+    for (double& v : dw) v *= 2;
+    near(DW, dw, "dw accumulates");
+  }
+}
+
+TEST_P(Kernels, LinearRowsDoNotDependOnTheBatch) {
+  const int64_t M = 77, N = 130, K = 1000;
+  Tensor X = put(random(M * K), {M, K}), W = put(random(N * K), {N, K}), Y = blank({M, N}, DType::kF32);
+  linear(ctx, Y, X, W);
+  for (auto [a, b] : {std::pair<int64_t, int64_t>{0, 1}, {5, 6}, {10, 43}, {76, 77}}) {
+    Tensor P = blank({b - a, N}, DType::kF32);
+    linear(ctx, P, X.rows(a, b), W);
+    EXPECT_EQ(get(P), get(Y.rows(a, b))) << a << ".." << b;
+  }
+}
+
+TEST_P(Kernels, RmsNorm) {
+  const int64_t T = 70, D = 51;
+  Vec<double> x = random(T * D), w = random(D), dy = random(T * D), before = random(T * D);
+  Tensor X = put(x, {T, D}), W = put(w, {D}), Y = blank({T, D}, dtype), R = blank({T}, DType::kF32);
+  rmsnorm(ctx, Y, R, X, W, 1e-5f);
+  near(Y, ref::rmsnorm(x, w, T, D, 1e-5), "y");
+  Tensor DX = put(before, {T, D}), DW = zeros({D});
+  rmsnorm_backward(ctx, DX, DW, put(dy, {T, D}), X, W, R);
+  near(DW, ref::gradient(w, [&](const Vec<C>& z) { return dot(ref::rmsnorm(cx(x), z, T, D, 1e-5), dy); }), "dw");
+  Vec<double> dx;
+  for (int64_t t = 0; t < T; ++t) {  // row by row: rows are independent
+    Vec<double> row(x.begin() + t * D, x.begin() + (t + 1) * D), g(dy.begin() + t * D, dy.begin() + (t + 1) * D);
+    Vec<double> d = ref::gradient(row, [&](const Vec<C>& z) { return dot(ref::rmsnorm(z, cx(w), 1, D, 1e-5), g); });
+    for (int64_t i = 0; i < D; ++i) dx.push_back(d[i] + before[t * D + i]);
+  }
+  near(DX, dx, "dx");
+}
+
+Tensor rope_table(Arena& a, int64_t n, int64_t hd, double theta) {
+  Tensor t = a.alloc(DType::kF32, {n, hd});
+  for (int64_t p = 0; p < n; ++p)
+    for (int64_t i = 0; i < hd / 2; ++i) {
+      double ang = static_cast<double>(p) * std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(hd));
+      t.as<float>()[p * hd + i] = static_cast<float>(std::cos(ang));
+      t.as<float>()[p * hd + hd / 2 + i] = static_cast<float>(std::sin(ang));
+    }
+  return t;
+}
+
+TEST_P(Kernels, Rope) {
+  const Heads h{4, 2, 24};
+  const Vec<int32_t> pos{0, 1, 2, 0, 7, 99};
+  Vec<double> x = random(6 * h.row());
+  Tensor X = put(x, {6, h.row()}), table = rope_table(arena, 100, h.dim, 1e4);
+  rope(ctx, X, pos.data(), table, h);
+  near(X, ref::rope(x, pos, h, 1e4), "rotated");
+  rope(ctx, X, pos.data(), table, h, true);  // the backward pass is the inverse rotation
+  near(X, x, "rotated back", 2);
+}
+
+struct AttentionCase {
+  Heads heads;
+  Vec<int32_t> cu;
+};
+TEST_P(Kernels, Attention) {
+  for (const auto& [h, cu] : {AttentionCase{{2, 1, 16}, {0, 5}},
+                              {{4, 2, 32}, {0, 3, 70, 71}},
+                              {{6, 2, 20}, {0, 130}},
+                              {{3, 3, 64}, {0, 64, 200}}}) {
+    const int64_t T = cu.back(), n = static_cast<int64_t>(cu.size()) - 1;
+    SCOPED_TRACE(::testing::Message() << "T=" << T << " HD=" << h.dim);
+    Vec<double> x = random(T * h.row()), dy = random(T * h.q * h.dim), lse;
+    Tensor X = put(x, {T, h.row()}), O = blank({T, h.q * h.dim}, dtype), L = blank({T, h.q}, DType::kF32);
+    PackedSeqs seqs{cu.data(), n, 0};
+    attention(ctx, O, L, X, h, seqs);
+    near(O, ref::attention(x, cu, h, &lse), "o");
+    near(L, lse, "lse");
+
+    // The reference gradient costs T^2 per element: only for the first case by complex step in full, others by columns.
+    Tensor DX = blank({T, h.row()}, dtype);
+    attention_backward(ctx, DX, put(dy, {T, h.q * h.dim}), O, L, X, h, seqs);
+    Vec<double> got = get(DX);
+    double scale = 0, worst = 0;
+    for (double g : got) scale = std::max(scale, std::fabs(g));
+    Vec<C> z = cx(x);
+    const int64_t probes = T < 10 ? T * h.row() : 60;
+    for (int64_t k = 0; k < probes; ++k) {
+      auto i = static_cast<int64_t>(T < 10 ? k : static_cast<int64_t>(rng.below(x.size())));
+      z[i] = {x[i], 1e-40};
+      double want = dot(ref::attention(z, cu, h), dy).imag() / 1e-40;
+      z[i] = x[i];
+      worst = std::max(worst, std::fabs(got[i] - want) / scale);
+    }
+    EXPECT_LE(worst, tol * 2) << "dqkv";
+  }
+}
+
+// Pages, chunks and batch-mates change no bit of a row: DESIGN's invariant, at the level of the kernel.
+TEST_P(Kernels, PagedAttentionIsPackedAttention) {
+  const Heads h{4, 2, 32};
+  const Vec<int32_t> cu{0, 150, 163};
+  const int64_t T = 163, pages = 8, max_pages = 3;
+  Tensor X = put(random(T * h.row()), {T, h.row()}), O = blank({T, h.q * h.dim}, dtype);
+  attention(ctx, O, {}, X, h, PackedSeqs{cu.data(), 2, 150});
+  Tensor K = blank({pages, h.kv, kPage, h.dim}, dtype), V = blank({pages, h.kv, kPage, h.dim}, dtype);
+  fill(ctx, K, std::numeric_limits<float>::quiet_NaN());  // stale pages may hold anything
+  fill(ctx, V, std::numeric_limits<float>::quiet_NaN());
+  const Vec<int32_t> table{6, 1, 4, 3, -1, -1};
+  // Feed both sequences in ragged chunks; sequence 1 idles while sequence 0 goes on.
+  const Vec<std::array<int32_t, 2>> chunks{{100, 1}, {1, 5}, {1, 1}, {40, 6}, {8, 0}};
+  int32_t past[2] = {0, 0};
+  for (auto [a, b] : chunks) {
+    Vec<int32_t> ccu{0, a, a + b};
+    Tensor Q = blank({a + b, h.row()}, dtype), P = blank({a + b, h.q * h.dim}, dtype);
+    const auto row = static_cast<size_t>(h.row() * dtype_size(dtype));
+    for (int32_t i = 0; i < a; ++i) std::memcpy(Q.rows(i, i + 1).data, X.rows(past[0] + i, past[0] + i + 1).data, row);
+    for (int32_t i = 0; i < b; ++i)
+      std::memcpy(Q.rows(a + i, a + i + 1).data, X.rows(150 + past[1] + i, 150 + past[1] + i + 1).data, row);
+    PagedSeqs s{ccu.data(), past, table.data(), 2, max_pages, K, V};
+    kv_append(ctx, Q, h, s);
+    attention(ctx, P, Q, h, s);
+    EXPECT_EQ(get(P.rows(0, a)), get(O.rows(past[0], past[0] + a)));
+    EXPECT_EQ(get(P.rows(a, a + b)), get(O.rows(150 + past[1], 150 + past[1] + b)));
+    past[0] += a, past[1] += b;
+  }
+}
+
+TEST_P(Kernels, SwiGlu) {
+  const int64_t T = 3, F = 37;
+  Vec<double> g = random(T * F, 3), u = random(T * F), dy = random(T * F);
+  Tensor G = put(g, {T, F}), U = put(u, {T, F}), Y = blank({T, F}, dtype), DG = blank({T, F}, dtype),
+         DU = blank({T, F}, dtype);
+  swiglu(ctx, Y, G, U);
+  near(Y, ref::swiglu(g, u), "y");
+  swiglu_backward(ctx, DG, DU, put(dy, {T, F}), G, U);
+  near(DG, ref::gradient(g, [&](const Vec<C>& z) { return dot(ref::swiglu(z, cx(u)), dy); }), "dgate");
+  near(DU, ref::gradient(u, [&](const Vec<C>& z) { return dot(ref::swiglu(cx(g), z), dy); }), "dup");
+}
+
+TEST_P(Kernels, FusedCrossEntropy) {
+  const int64_t T = 6, D = 20, V = 83;
+  const Vec<int32_t> target{3, 0, -1, 82, 40, 40};
+  Vec<double> x = random(T * D), w = random(V * D, 0.3), entropy, coef{-0.2, 0.5, 9.0, -1.0, 0.0, 0.3};
+  std::vector<float> cf(coef.begin(), coef.end());
+  Tensor X = put(x, {T, D}), W = put(w, {V, D});
+  CrossEntropyOut out{blank({T}, DType::kF32), blank({T}, DType::kF32), arena.alloc(DType::kI32, {T})};
+  Tensor DX = blank({T, D}, dtype), DW = zeros({V, D});
+  fused_cross_entropy(ctx, out, DX, DW, X, W, target.data(), cf.data());
+  near(out.logp, ref::cross_entropy(x, w, target, V, D, &entropy), "logp");
+  near(out.entropy, entropy, "entropy");
+  auto loss = [&](const Vec<C>& lp) { return dot(lp, coef); };
+  near(DX, ref::gradient(x, [&](const Vec<C>& z) { return loss(ref::cross_entropy(z, cx(w), target, V, D)); }), "dx");
+  near(DW, ref::gradient(w, [&](const Vec<C>& z) { return loss(ref::cross_entropy(cx(x), z, target, V, D)); }), "dw");
+  Tensor logp = blank({T}, DType::kF32);  // forward alone: the same bits
+  fused_cross_entropy(ctx, {logp, {}, {}}, {}, {}, X, W, target.data(), nullptr);
+  EXPECT_EQ(get(logp), get(out.logp));
+}
+
+TEST_P(Kernels, FusedCrossEntropyInChunks) {  // more tokens than one chunk of logits holds
+  const int64_t T = 1500, D = 16, V = 40;
+  Vec<int32_t> target(T);
+  for (auto& t : target) t = static_cast<int32_t>(rng.below(V));
+  Vec<double> x = random(T * D), w = random(V * D), dw(V * D), logits = ref::linear(x, w, T, V, D);
+  std::vector<float> coef(T, 1.0f);
+  for (int64_t t = 0; t < T; ++t) {
+    double sum = 0;
+    for (int64_t v = 0; v < V; ++v) sum += std::exp(logits[t * V + v]);
+    for (int64_t v = 0; v < V; ++v)
+      for (int64_t i = 0; i < D; ++i)
+        dw[v * D + i] += ((v == target[t]) - std::exp(logits[t * V + v]) / sum) * x[t * D + i];
+  }
+  CrossEntropyOut out{blank({T}, DType::kF32), {}, {}};
+  Tensor DX = blank({T, D}, dtype), DW = zeros({V, D});
+  fused_cross_entropy(ctx, out, DX, DW, put(x, {T, D}), put(w, {V, D}), target.data(), coef.data());
+  near(out.logp, ref::cross_entropy(x, w, target, V, D), "logp");
+  near(DW, dw, "dw");
+}
+
+TEST_P(Kernels, EmbeddingAndRows) {
+  const int64_t V = 9, D = 37, T = 5;
+  const Vec<int32_t> ids{3, 0, 8, 3, 3};
+  Vec<double> table = random(V * D), dy = random(T * D), dt(V * D), y;
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t i = 0; i < D; ++i) y.push_back(table[ids[t] * D + i]), dt[ids[t] * D + i] += dy[t * D + i];
+  Tensor Y = blank({T, D}, dtype), DT = zeros({V, D}), E = put(table, {V, D});
+  embedding(ctx, Y, E, ids.data());
+  near(Y, y, "y", 0);
+  embedding_backward(ctx, DT, put(dy, {T, D}), ids.data());
+  near(DT, dt, "dtable");
+  Tensor picked = blank({2, D}, dtype), back = zeros({T, D}, dtype);
+  const Vec<int32_t> rows{4, 1};
+  gather_rows(ctx, picked, Y, rows.data());
+  EXPECT_EQ(get(picked.rows(0, 1)), get(Y.rows(4, 5)));
+  scatter_add_rows(ctx, back, picked, rows.data());
+  EXPECT_EQ(get(back.rows(1, 2)), get(Y.rows(1, 2)));
+  EXPECT_EQ(get(back.rows(0, 1)), Vec<double>(D, 0.0));
+}
+
+TEST_P(Kernels, AddCastSumSquares) {
+  const int64_t n = 40001;
+  Vec<double> a = random(n), b = random(n), sum(n);
+  double ss = 0;
+  for (int64_t i = 0; i < n; ++i) sum[i] = a[i] + b[i], ss += a[i] * a[i];
+  Tensor A = put(a, {n}), B = put(b, {n});
+  EXPECT_NEAR(sum_squares(ctx, A) / ss, 1, 1e-5);
+  Tensor F = blank({n}, DType::kF32), H = blank({n}, DType::kBF16);
+  cast(ctx, F, A);
+  near(F, a, "cast up", 0);
+  cast(ctx, H, F);
+  for (int64_t i = 0; i < n; ++i) ASSERT_EQ(H.as<BF16>()[i].bits, to_bf16(F.as<float>()[i]).bits);
+  add(ctx, A, B);
+  near(A, sum, "a + b");
+}
+
+TEST_P(Kernels, AdamW) {
+  dtype = DType::kF32, tol = 2e-5;  // the optimizer works on f32 masters
+  const int64_t n = 100;
+  Vec<double> w = random(n), m(n), v(n);
+  Tensor W = put(w, {n}), M = zeros({n}), V = zeros({n}), H = blank({n}, DType::kBF16);
+  for (int64_t step = 1; step <= 3; ++step) {
+    Vec<double> g = random(n);
+    adamw(ctx, W, H, M, V, put(g, {n}), {1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.5f, step});
+    for (int64_t i = 0; i < n; ++i) {
+      double gi = g[i] * 0.5;
+      m[i] = 0.9 * m[i] + 0.1 * gi, v[i] = 0.95 * v[i] + 0.05 * gi * gi;
+      double mh = m[i] / (1 - std::pow(0.9, step)), vh = v[i] / (1 - std::pow(0.95, step));
+      w[i] -= 1e-2 * (mh / (std::sqrt(vh) + 1e-8) + 0.1 * w[i]);
+    }
+  }
+  near(W, w, "w");
+  for (int64_t i = 0; i < n; ++i) EXPECT_EQ(H.as<BF16>()[i].bits, to_bf16(W.as<float>()[i]).bits);
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Kernels, ::testing::ValuesIn(all_params()),
+                         [](const auto& p) { return p.param.isa + "_" + dtype_name(p.param.dtype); });
+
+}  // namespace
+}  // namespace puyu

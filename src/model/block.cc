@@ -1,0 +1,132 @@
+#include "model/block.h"
+
+#include <cstring>
+
+namespace puyu {
+
+Saved alloc_saved(Arena& a, const ModelConfig& c, int64_t T, DType act, Recompute level) {
+  const int64_t D = c.hidden_size, F = c.intermediate_size, Q = c.num_heads * c.hd();
+  Saved s;
+  s.x = a.alloc(act, {T, D});
+  if (level == Recompute::kFull) return s;
+  s.rstd1 = a.alloc(DType::kF32, {T});
+  s.qkv = a.alloc(act, {T, c.heads().row()});
+  s.lse = a.alloc(DType::kF32, {T, c.num_heads});
+  s.attn = a.alloc(act, {T, Q});
+  s.mid = a.alloc(act, {T, D});
+  s.rstd2 = a.alloc(DType::kF32, {T});
+  s.gate = a.alloc(act, {T, F});
+  s.up = a.alloc(act, {T, F});
+  if (level == Recompute::kSelective) return s;
+  s.h1 = a.alloc(act, {T, D});
+  s.h2 = a.alloc(act, {T, D});
+  s.act = a.alloc(act, {T, F});
+  return s;
+}
+
+namespace {
+
+void attend(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, const Sequences& seqs) {
+  if (const auto* packed = std::get_if<PackedSeqs>(&seqs.layout)) return attention(ctx, o, lse, qkv, heads, *packed);
+  const auto& paged = std::get<PagedSeqs>(seqs.layout);
+  kv_append(ctx, qkv, heads, paged);
+  attention(ctx, o, qkv, heads, paged);
+}
+
+Tensor or_scratch(Ctx& ctx, Tensor t, DType dtype, int64_t rows, int64_t cols) {
+  return t ? t : ctx.scratch->alloc(dtype, {rows, cols});
+}
+
+// The block's arithmetic, from s.x to out. Tensors missing in s are scratch.
+void forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor out, const Sequences& seqs, Saved& s) {
+  const int64_t T = out.shape[0], D = c.hidden_size, F = c.intermediate_size, Q = c.num_heads * c.hd();
+  const auto eps = static_cast<float>(c.rms_norm_eps);
+  const DType act = out.dtype;
+  ScratchScope scope(*ctx.scratch);
+
+  Tensor h1 = or_scratch(ctx, s.h1, act, T, D);
+  Tensor qkv = or_scratch(ctx, s.qkv, act, T, c.heads().row());
+  Tensor attn = or_scratch(ctx, s.attn, act, T, Q);
+  Tensor mid = or_scratch(ctx, s.mid, act, T, D);
+  rmsnorm(ctx, h1, s.rstd1, s.x, w.attention_norm, eps);
+  linear(ctx, qkv, h1, w.wqkv);
+  rope(ctx, qkv, seqs.positions, seqs.rope_table, c.heads());
+  attend(ctx, attn, s.lse, qkv, c.heads(), seqs);
+  linear(ctx, mid, attn, w.wo, s.x);
+
+  Tensor h2 = or_scratch(ctx, s.h2, act, T, D);
+  Tensor gate = or_scratch(ctx, s.gate, act, T, F);
+  Tensor up = or_scratch(ctx, s.up, act, T, F);
+  Tensor a = or_scratch(ctx, s.act, act, T, F);
+  rmsnorm(ctx, h2, s.rstd2, mid, w.ffn_norm, eps);
+  linear(ctx, gate, h2, w.w1);
+  linear(ctx, up, h2, w.w3);
+  swiglu(ctx, a, gate, up);
+  linear(ctx, out, a, w.w2, mid);
+}
+
+}  // namespace
+
+void block_forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor x, const Sequences& seqs,
+                   Saved* saved) {
+  Saved none;
+  Saved& s = saved ? *saved : none;
+  if (saved)
+    std::memcpy(s.x.data, x.data, static_cast<size_t>(x.nbytes()));
+  else
+    s.x = x;
+  forward(ctx, c, w, x, seqs, s);
+}
+
+void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Block<Tensor>& g, Tensor dx,
+                    const Sequences& seqs, Saved& saved, Recompute level) {
+  const int64_t T = dx.shape[0], D = c.hidden_size, F = c.intermediate_size;
+  const auto eps = static_cast<float>(c.rms_norm_eps);
+  const DType act = dx.dtype;
+  ScratchScope scope(*ctx.scratch);
+
+  Saved s = saved;
+  if (level == Recompute::kFull) {
+    s = alloc_saved(*ctx.scratch, c, T, act, Recompute::kNone);
+    s.x = saved.x;
+    ScratchScope inner(*ctx.scratch);
+    Tensor out = ctx.scratch->alloc(act, {T, D});
+    forward(ctx, c, w, out, seqs, s);
+  }
+
+  // Feed-forward: out = mid + w2 (silu(w1 h2) * (w3 h2)), h2 = norm(mid). dx holds d out, becomes d mid.
+  Tensor h2 = s.h2;
+  if (!h2) rmsnorm(ctx, h2 = ctx.scratch->alloc(act, {T, D}), {}, s.mid, w.ffn_norm, eps);
+  Tensor a = s.act;
+  if (!a) swiglu(ctx, a = ctx.scratch->alloc(act, {T, F}), s.gate, s.up);
+  {
+    ScratchScope inner(*ctx.scratch);
+    Tensor da = ctx.scratch->alloc(act, {T, F}), dgate = ctx.scratch->alloc(act, {T, F}),
+           dup = ctx.scratch->alloc(act, {T, F});
+    Tensor dh = ctx.scratch->alloc(act, {T, D});
+    linear_dw(ctx, g.w2, dx, a);
+    linear_dx(ctx, da, dx, w.w2);
+    swiglu_backward(ctx, dgate, dup, da, s.gate, s.up);
+    linear_dw(ctx, g.w1, dgate, h2);
+    linear_dw(ctx, g.w3, dup, h2);
+    linear_dx(ctx, dh, dgate, w.w1);
+    linear_dx(ctx, dh, dup, w.w3, true);
+    rmsnorm_backward(ctx, dx, g.ffn_norm, dh, s.mid, w.ffn_norm, s.rstd2);
+  }
+
+  // Attention: mid = x + wo attention(rope(wqkv h1)), h1 = norm(x). dx holds d mid, becomes d x.
+  Tensor h1 = s.h1;
+  if (!h1) rmsnorm(ctx, h1 = ctx.scratch->alloc(act, {T, D}), {}, s.x, w.attention_norm, eps);
+  Tensor dattn = ctx.scratch->alloc(act, {T, c.num_heads * c.hd()}),
+         dqkv = ctx.scratch->alloc(act, {T, c.heads().row()});
+  Tensor dh = ctx.scratch->alloc(act, {T, D});
+  linear_dw(ctx, g.wo, dx, s.attn);
+  linear_dx(ctx, dattn, dx, w.wo);
+  attention_backward(ctx, dqkv, dattn, s.attn, s.lse, s.qkv, c.heads(), std::get<PackedSeqs>(seqs.layout));
+  rope(ctx, dqkv, seqs.positions, seqs.rope_table, c.heads(), true);
+  linear_dw(ctx, g.wqkv, dqkv, h1);
+  linear_dx(ctx, dh, dqkv, w.wqkv);
+  rmsnorm_backward(ctx, dx, g.attention_norm, dh, s.x, w.attention_norm, s.rstd1);
+}
+
+}  // namespace puyu

@@ -1,0 +1,36 @@
+// The transformer block, forward and backward: the heart of everything. One function serves training, prefill, decode,
+// scoring and rollouts; only attention looks at what kind of Sequences it got.
+#pragma once
+#include <variant>
+
+#include "model/tensors.h"
+
+namespace puyu {
+
+// The tokens of one call: where they stand and whom they see.
+struct Sequences {
+  const int32_t* positions = nullptr;  // [T]
+  std::variant<PackedSeqs, PagedSeqs> layout;
+  Tensor rope_table;  // f32 [max_pos, HD]
+};
+
+// How much forward work the backward pass does again to save memory.
+enum class Recompute { kNone, kSelective, kFull };  // selective: norms and SwiGLU; full: the whole block
+
+// What the backward pass needs from the forward pass. All act [T, ...] but the f32 rstd and lse.
+struct Saved {
+  Tensor x, rstd1, qkv, lse, attn, mid, rstd2, gate, up;
+  Tensor h1, h2, act;  // none when recomputed
+};
+// Tensors of one block for T tokens. With kFull only x is kept between forward and backward.
+Saved alloc_saved(Arena& arena, const ModelConfig& c, int64_t T, DType act, Recompute level);
+
+// x = block(x) in place. saved = null: inference, temporaries from ctx.scratch.
+void block_forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor x, const Sequences& seqs,
+                   Saved* saved);
+
+// dx: gradient of the block's output in, of its input out. grads +=.
+void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Block<Tensor>& grads, Tensor dx,
+                    const Sequences& seqs, Saved& saved, Recompute level);
+
+}  // namespace puyu

@@ -1,0 +1,72 @@
+#include "tensor/arena.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/progress.h"
+
+namespace puyu {
+
+Arena::Arena(std::string name, int64_t capacity, Device device) : name_(std::move(name)), device_(device) {
+  constexpr int64_t kPage = 2 << 20;
+  capacity_ = (capacity + kPage - 1) / kPage * kPage;
+  if (capacity_ == 0) return;
+  CHECK(device == Device::kCpu, "device arenas are made by kernels/cuda");
+  void* p = ::mmap(nullptr, static_cast<size_t>(capacity_), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED)
+    fail("[arena] cannot reserve ", format_count(static_cast<double>(capacity_), "B"), " for ", name_, ": ",
+         std::strerror(errno), "; use a smaller batch or model");
+  ::madvise(p, static_cast<size_t>(capacity_), MADV_HUGEPAGE);  // a hint; failure only costs speed
+  base_ = static_cast<char*>(p);
+}
+
+Arena::~Arena() {
+  if (base_) ::munmap(base_, static_cast<size_t>(capacity_));
+}
+
+Tensor Arena::alloc(DType dtype, std::initializer_list<int64_t> shape) {
+  Tensor t;
+  t.dtype = dtype;
+  t.device = device_;
+  CHECK(shape.size() <= 4);
+  for (int64_t s : shape) {
+    CHECK(s >= 0);
+    t.shape[t.rank++] = s;
+  }
+  int64_t bytes = (t.nbytes() + 63) / 64 * 64 + 64;  // the extra line lets kernels read one vector past the end
+  if (used_ + bytes > capacity_)
+    fail("[arena] ", name_, ": ", shape_string(t), " needs ", format_count(static_cast<double>(bytes), "B"), ", but ",
+         format_count(static_cast<double>(used_), "B"), " of ", format_count(static_cast<double>(capacity_), "B"),
+         " are in use; use a smaller batch, sequence or model");
+  t.data = base_ + used_;
+  used_ += bytes;
+  peak_ = std::max(peak_, used_);
+  return t;
+}
+
+std::string memory_table(const std::vector<const Arena*>& arenas) {
+  std::string out = "memory          in use       peak\n";
+  int64_t used = 0, peak = 0;
+  auto row = [&](std::string name, int64_t u, int64_t p) {
+    auto pad = [](std::string s, size_t w, bool left) {
+      if (s.size() < w) left ? s.append(w - s.size(), ' ') : s.insert(0, w - s.size(), ' ');
+      return s;
+    };
+    out += pad(std::move(name), 12, true) + pad(format_count(static_cast<double>(u), "B"), 10, false) +
+           pad(format_count(static_cast<double>(p), "B"), 11, false) + "\n";
+  };
+  for (const Arena* a : arenas) {
+    row(a->name(), a->used(), a->peak());
+    used += a->used();
+    peak += a->peak();
+  }
+  row("total", used, peak);
+  return out;
+}
+
+}  // namespace puyu

@@ -1,0 +1,56 @@
+// Memory. An Arena hands out tensors from one reserved range by bumping a pointer; release(mark) takes back everything
+// allocated since mark(). Nothing is ever freed one by one and no kernel allocates. Reserving costs address space only:
+// pages become real when first touched. The high-water mark per arena makes the memory table that train and serve
+// print.
+#pragma once
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace puyu {
+
+class Arena {
+ public:
+  Arena(std::string name, int64_t capacity_bytes, Device device = Device::kCpu);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  // 64-byte aligned, contents undefined (zero the first time on the CPU). Error when the capacity is exceeded.
+  Tensor alloc(DType dtype, std::initializer_list<int64_t> shape);
+  template <class T>
+  T* alloc_array(int64_t n) {
+    return alloc(kDTypeOf<T>, {n}).template as<T>();
+  }
+  int64_t mark() const { return used_; }
+  void release(int64_t mark) { used_ = mark; }
+  int64_t used() const { return used_; }
+  int64_t peak() const { return peak_; }
+  int64_t capacity() const { return capacity_; }
+  const std::string& name() const { return name_; }
+
+ private:
+  std::string name_;
+  Device device_;
+  char* base_ = nullptr;
+  int64_t capacity_ = 0, used_ = 0, peak_ = 0;
+};
+
+// Gives back to `arena` at the end of the scope what the scope took.
+class ScratchScope {
+ public:
+  explicit ScratchScope(Arena& a) : arena_(a), mark_(a.mark()) {}
+  ~ScratchScope() { arena_.release(mark_); }
+  ScratchScope(const ScratchScope&) = delete;
+  ScratchScope& operator=(const ScratchScope&) = delete;
+
+ private:
+  Arena& arena_;
+  int64_t mark_;
+};
+
+std::string memory_table(const std::vector<const Arena*>& arenas);
+
+}  // namespace puyu

@@ -1,0 +1,55 @@
+// Element types, and bf16 conversions (round to nearest even, NaN stays NaN).
+#pragma once
+#include <bit>
+#include <cstdint>
+
+namespace puyu {
+
+enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kI8, kU8 };
+
+constexpr int64_t dtype_size(DType t) {
+  switch (t) {
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kBF16:
+    case DType::kF16:
+      return 2;
+    case DType::kI64:
+      return 8;
+    case DType::kI8:
+    case DType::kU8:
+      return 1;
+  }
+  return 0;
+}
+constexpr const char* dtype_name(DType t) {
+  constexpr const char* kNames[] = {"f32", "bf16", "f16", "i32", "i64", "i8", "u8"};
+  return kNames[static_cast<int>(t)];
+}
+
+struct BF16 {
+  uint16_t bits;
+};
+inline float to_float(BF16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
+inline float to_float(float v) { return v; }
+inline BF16 to_bf16(float f) {
+  auto u = std::bit_cast<uint32_t>(f);
+  if ((u & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((u >> 16) | 64)};
+  return {static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1)) >> 16)};
+}
+
+template <class T>
+constexpr DType kDTypeOf = DType::kU8;
+template <>
+inline constexpr DType kDTypeOf<float> = DType::kF32;
+template <>
+inline constexpr DType kDTypeOf<BF16> = DType::kBF16;
+template <>
+inline constexpr DType kDTypeOf<int32_t> = DType::kI32;
+template <>
+inline constexpr DType kDTypeOf<int64_t> = DType::kI64;
+template <>
+inline constexpr DType kDTypeOf<int8_t> = DType::kI8;
+
+}  // namespace puyu

@@ -1,0 +1,137 @@
+#include "tensor/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+namespace puyu {
+namespace {
+
+constexpr size_t kMaxHeader = 100u << 20;  // the reference implementation's limit
+
+struct Name {
+  DType dtype;
+  const char* text;
+};
+constexpr Name kNames[] = {{DType::kF32, "F32"}, {DType::kBF16, "BF16"}, {DType::kF16, "F16"}, {DType::kI32, "I32"},
+                           {DType::kI64, "I64"}, {DType::kI8, "I8"},     {DType::kU8, "U8"}};
+
+std::optional<DType> parse_dtype(const std::string& s) {
+  for (const Name& n : kNames)
+    if (s == n.text) return n.dtype;
+  return std::nullopt;
+}
+
+Tensor parse_entry(const std::string& name, const Json& j, std::string_view data, const std::string& path,
+                   int64_t& begin, int64_t& end) {
+  auto bad = [&](const auto&... why) { fail("[safetensors] ", path, ": tensor '", name, "': ", why...); };
+  Tensor t;
+  auto dtype = parse_dtype(j.at("dtype").as_string());
+  if (!dtype) bad("unsupported dtype '", j.at("dtype").as_string(), "'");
+  t.dtype = *dtype;
+  const auto& shape = j.at("shape").as_array();
+  if (shape.size() > 4) bad("rank ", shape.size(), ", at most 4 is supported");
+  int64_t n = 1;
+  for (const Json& s : shape) {
+    int64_t v = s.as_int();
+    if (v < 0 || (v > 0 && n > INT64_MAX / 8 / v)) bad("impossible shape");
+    n *= v;
+    t.shape[t.rank++] = v;
+  }
+  const auto& off = j.at("data_offsets").as_array();
+  if (off.size() != 2) bad("data_offsets must be [begin, end]");
+  begin = off[0].as_int(), end = off[1].as_int();
+  if (begin < 0 || end < begin || static_cast<uint64_t>(end) > data.size())
+    bad("data_offsets [", begin, ", ", end, "] lie outside the ", data.size(), " bytes of data; is the file cut off?");
+  if (end - begin != t.nbytes())
+    bad("shape ", shape_string(t), " needs ", t.nbytes(), " bytes, data_offsets give ", end - begin);
+  t.data = const_cast<char*>(data.data()) + begin;
+  return t;
+}
+
+}  // namespace
+
+SafeTensors::SafeTensors(const std::string& path) : file_(path) {
+  std::string_view all = file_.bytes();
+  uint64_t n = 0;
+  if (all.size() < 8) fail("[safetensors] ", path, ": ", all.size(), " bytes is too short for a header");
+  std::memcpy(&n, all.data(), 8);
+  if (n > kMaxHeader || n > all.size() - 8)
+    fail("[safetensors] ", path, ": header of ", n, " bytes in a file of ", all.size(),
+         "; not a safetensors file, or cut off");
+  data_begin_ = 8 + n;
+  Json header = Json::parse(all.substr(8, n), path);
+  std::vector<std::pair<int64_t, int64_t>> ranges;
+  try {
+    for (const auto& [name, entry] : header.as_object()) {
+      if (name == "__metadata__") {
+        for (const auto& [k, v] : entry.as_object()) metadata_[k] = v.as_string();
+        continue;
+      }
+      int64_t b = 0, e = 0;
+      tensors_[name] = parse_entry(name, entry, data(), path, b, e);
+      ranges.emplace_back(b, e);
+    }
+  } catch (const Error& e) {
+    if (std::string_view(e.what()).starts_with("[safetensors]")) throw;
+    fail("[safetensors] ", path, ": header: ", e.what());
+  }
+  std::sort(ranges.begin(), ranges.end());
+  int64_t at = 0;
+  for (auto [b, e] : ranges) {
+    if (b != at)
+      fail("[safetensors] ", path, ": tensors overlap or leave a hole at byte ", std::min(b, at), " of the data");
+    at = e;
+  }
+  if (static_cast<uint64_t>(at) != data().size())
+    fail("[safetensors] ", path, ": the header describes ", at, " bytes of data, the file has ", data().size(),
+         "; it is cut off or has trailing bytes");
+}
+
+const Tensor* SafeTensors::find(const std::string& name) const {
+  auto it = tensors_.find(name);
+  return it == tensors_.end() ? nullptr : &it->second;
+}
+
+uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
+  Json header = Json::object();
+  if (!metadata.empty()) {
+    Json m = Json::object();
+    for (const auto& [k, v] : metadata) m[k] = v;
+    header["__metadata__"] = std::move(m);
+  }
+  int64_t at = 0;
+  for (const auto& [name, t] : tensors) {
+    Json shape = Json::array(), offsets = Json::array();
+    for (int i = 0; i < t.rank; ++i) shape.push(t.shape[i]);
+    offsets.push(at);
+    offsets.push(at += t.nbytes());
+    Json e = Json::object();
+    e["dtype"] =
+        std::find_if(std::begin(kNames), std::end(kNames), [&](const Name& n) { return n.dtype == t.dtype; })->text;
+    e["shape"] = std::move(shape);
+    e["data_offsets"] = std::move(offsets);
+    header[name] = std::move(e);
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');  // the data starts 8-byte aligned
+  uint64_t n = text.size();
+  AtomicFile f(path);
+  f.write({reinterpret_cast<const char*>(&n), 8});
+  f.write(text);
+  Hasher hash;
+  for (const auto& [name, t] : tensors) {
+    std::string_view bytes(static_cast<const char*>(t.data), static_cast<size_t>(t.nbytes()));
+    hash.update(bytes);
+    f.write(bytes);
+  }
+  f.commit();
+  return hash.digest();
+}
+
+}  // namespace puyu

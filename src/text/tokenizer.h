@@ -1,0 +1,57 @@
+// The tokenizer: BPE over characters with byte fallback, as SentencePiece's, so InternLM2's own model gives exactly
+// SentencePiece's ids (research: no pre-tokenizer; best-scored merge first, leftmost on ties). Special tokens such as
+// <|im_start|> are a layer above: plain text never encodes to them. Immutable after loading, safe to share by threads.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace puyu {
+
+class Tokenizer {
+ public:
+  // A puyu tokenizer file, a SentencePiece .model, or a folder that holds one of them (tokenizer.puyu,
+  // tokenizer.model).
+  static Tokenizer load(const std::string& path);
+
+  // Ids of ordinary text (any bytes; what no piece covers becomes byte tokens). Texts of special tokens are split.
+  std::vector<int32_t> encode(std::string_view text) const;
+  // As encode, but the literal texts of special tokens become their ids: only for trusted text.
+  std::vector<int32_t> encode_with_specials(std::string_view text) const;
+  // The bytes of the pieces, joined: may end inside a character when the ids do. Special tokens give their text only
+  // with keep_specials. Ids outside the vocabulary are an Error.
+  std::string decode(std::span<const int32_t> ids, bool keep_specials = false) const;
+
+  int32_t vocab_size() const;
+  int32_t bos() const;  // <s>
+  int32_t eos() const;  // </s>
+  // The id of a special token by its text, "<|im_end|>"; Error when this tokenizer has none of that name.
+  int32_t special(std::string_view text) const;
+  bool is_special(int32_t id) const;
+  uint64_t fingerprint() const;  // hash of pieces, scores, kinds and specials; shards and checkpoints record it
+
+  void save(const std::string& path) const;  // our format (docs/formats.md), atomic
+
+  struct Impl;
+  explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+  const Impl& impl() const { return *impl_; }
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+// Text from ids one by one: holds back bytes until they form whole characters, so a stream never shows half of one.
+class StreamDecoder {
+ public:
+  explicit StreamDecoder(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  std::string push(int32_t id);  // what can be shown now
+  std::string finish();          // the rest; incomplete bytes become U+FFFD
+ private:
+  Tokenizer tokenizer_;
+  std::string pending_;
+};
+
+}  // namespace puyu

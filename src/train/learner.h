@@ -1,0 +1,89 @@
+// A model being trained: weights, gradients, Adam moments, and the one training step that pre-training, SFT, reward
+// modelling and PPO share. accumulate_*() run forward and backward on one micro-batch and add to the gradients;
+// apply() clips, updates and zeroes. Losses are linear in log-probs or values once their coefficients are known, so
+// each algorithm only computes coefficients.
+#pragma once
+#include <functional>
+#include <map>
+#include <span>
+
+#include "model/model.h"
+
+namespace puyu {
+
+struct OptimizerOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.1;
+  double clip_grad_norm = 1.0;
+  template <class F>
+  void fields(F&& f) {
+    f("beta1", beta1, "Adam's decay of the first moment");
+    f("beta2", beta2, "Adam's decay of the second moment");
+    f("eps", eps, "Adam's epsilon");
+    f("weight_decay", weight_decay, "decoupled decay, on matrices only");
+    f("clip_grad_norm", clip_grad_norm, "gradients are scaled down to this norm; 0 = never");
+  }
+};
+
+struct LmSums {
+  double logp = 0;                  // sum of log p(target) over counted tokens
+  double entropy = 0;               // sum of the predictive entropy, when asked for
+  int64_t tokens = 0, correct = 0;  // counted tokens (target >= 0); of them argmax == target
+};
+
+struct StepResult {
+  double grad_norm = 0;
+  bool skipped = false;  // the norm was inf or NaN: weights unchanged
+};
+
+class Learner {
+ public:
+  // trainable = false: no gradients and moments (reference and reward models).
+  Learner(Weights weights, OptimizerOptions options, Recompute recompute, bool trainable = true);
+
+  // Gradient of sum_t coef[t] * log p(target[t]). target < 0: not counted. Minimising a mean loss: coef = -1 / tokens.
+  LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef);
+  // The same, coefficients computed from the log-probs [T] by f (PPO); two passes through the head.
+  using CoefFn = std::function<void(std::span<const float> logp, std::span<float> coef)>;
+  LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, const CoefFn& f);
+  // Log-probs [T] (0 where target < 0) and optionally entropies, no gradient.
+  LmSums logprobs(const Batch& b, std::span<const int32_t> target, std::span<float> logp,
+                  std::span<float> entropy = {});
+  // A value head: values [T], no gradient; and the gradient of sum_t coef[t] * value[t], coefficients from the values.
+  void values(const Batch& b, std::span<float> out);
+  void accumulate_values(const Batch& b, const CoefFn& f);
+
+  // grad_norm over all gradients, then clip, AdamW, bf16 copy, gradients = 0, step + 1.
+  StepResult apply(double lr);
+
+  // RoPE base for what follows (the long-context phase raises it); also stored in the config.
+  void set_rope_theta(double theta);
+
+  Weights& weights() { return w_; }
+  Ctx& ctx() { return ctx_; }
+  int64_t step() const { return step_; }
+  void set_step(int64_t s) { step_ = s; }
+  Model<Tensor>& moment1() { return m_.tensors; }
+  Model<Tensor>& moment2() { return v_.tensors; }
+  Recompute recompute() const { return recompute_; }
+  std::string memory() const;  // the table of arenas
+
+ private:
+  Sequences sequences(const Batch& b);
+  Tensor forward(const Batch& b, Pass* pass);
+  LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f);
+
+  Weights w_;
+  OptimizerOptions options_;
+  Recompute recompute_;
+  TensorSet grads_, m_, v_;
+  std::unique_ptr<Arena> activations_, scratch_, tables_;
+  Ctx ctx_;
+  Tensor rope_table_;
+  double rope_theta_ = 0;
+  int64_t step_ = 0;
+};
+
+}  // namespace puyu
