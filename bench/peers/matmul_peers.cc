@@ -1,6 +1,6 @@
 // Matrix products: puyu beside oneDNN (packed weights) and OpenBLAS, in one run, medians of 9.
 //   cmake --preset release -DPUYU_BENCH=ON && ninja -C build/release matmul_peers
-//   OPENBLAS_CORETYPE=SkylakeX build/release/bench/matmul_peers
+//   OPENBLAS_CORETYPE=SkylakeX build/release/bench/peers/matmul_peers
 // OpenBLAS picks its kernels by CPU family, so on new CPUs it needs the core type told.
 #include <cblas.h>
 
