@@ -128,7 +128,7 @@ std::string iso_date(std::string_view text) {
   size_t next = 0;
   if (!month && next < numbers.size()) month = numbers[next++];
   if (next < numbers.size()) day = numbers[next];
-  char out[16];
+  char out[32];
   if (month < 1 || month > 12)
     std::snprintf(out, sizeof out, "%04d", year);
   else if (day < 1 || day > 31)
