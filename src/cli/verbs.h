@@ -5,5 +5,6 @@
 namespace puyu {
 
 extern const Verb kInfoVerb;
+extern const Verb kTrainVerb;
 
 }  // namespace puyu
