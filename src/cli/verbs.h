@@ -4,6 +4,7 @@
 
 namespace puyu {
 
+extern const Verb kBenchVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu
