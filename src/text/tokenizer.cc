@@ -107,6 +107,7 @@ int32_t Tokenizer::special(std::string_view text) const {
 }
 
 bool Tokenizer::is_special(int32_t id) const { return id >= 0 && id < vocab_size() && impl_->special_ids[id]; }
+bool Tokenizer::is_special(std::string_view text) const { return impl_->specials.contains(text); }
 uint64_t Tokenizer::fingerprint() const { return impl_->fingerprint; }
 void Tokenizer::save(const std::string& path) const { write_vocabulary(impl_->vocabulary, path); }
 
