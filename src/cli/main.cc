@@ -15,6 +15,7 @@ namespace {
 const Verb* const kVerbs[] = {
     &kTokenizerVerb,  //
     &kTrainVerb,  //
+    &kBenchVerb,  //
     &kInfoVerb,  //
 };
 
