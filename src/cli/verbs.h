@@ -4,6 +4,7 @@
 
 namespace puyu {
 
+extern const Verb kDataVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu
