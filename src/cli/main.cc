@@ -13,6 +13,7 @@ namespace puyu {
 namespace {
 
 const Verb* const kVerbs[] = {
+    &kDataVerb,  //
     &kTokenizerVerb,  //
     &kTrainVerb,  //
     &kBenchVerb,  //

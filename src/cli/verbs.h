@@ -4,6 +4,7 @@
 
 namespace puyu {
 
+extern const Verb kDataVerb;
 extern const Verb kTokenizerVerb;
 extern const Verb kTrainVerb;
 extern const Verb kBenchVerb;
