@@ -12,7 +12,12 @@
 namespace puyu {
 namespace {
 
-const Verb* const kVerbs[] = {&kInfoVerb, &kTrainVerb};
+const Verb* const kVerbs[] = {
+    &kTokenizerVerb,  //
+    &kTrainVerb,  //
+    &kBenchVerb,  //
+    &kInfoVerb,  //
+};
 
 // Verbs of the design that are not built yet (docs/status.md).
 constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"},

@@ -4,7 +4,9 @@
 
 namespace puyu {
 
-extern const Verb kInfoVerb;
+extern const Verb kTokenizerVerb;
 extern const Verb kTrainVerb;
+extern const Verb kBenchVerb;
+extern const Verb kInfoVerb;
 
 }  // namespace puyu
