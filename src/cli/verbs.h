@@ -4,6 +4,9 @@
 
 namespace puyu {
 
+extern const Verb kChatVerb;
+extern const Verb kGenerateVerb;
 extern const Verb kInfoVerb;
+extern const Verb kServeVerb;
 
 }  // namespace puyu
