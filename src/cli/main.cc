@@ -16,6 +16,9 @@ const Verb* const kVerbs[] = {
     &kDataVerb,  //
     &kTokenizerVerb,  //
     &kTrainVerb,  //
+    &kGenerateVerb,  //
+    &kChatVerb,  //
+    &kServeVerb,  //
     &kBenchVerb,  //
     &kInfoVerb,  //
 };
