@@ -12,7 +12,7 @@
 namespace puyu {
 namespace {
 
-const Verb* const kVerbs[] = {&kBenchVerb, &kInfoVerb};
+const Verb* const kVerbs[] = {&kBenchVerb, &kEvalVerb, &kInfoVerb};
 
 // Verbs of the design that are not built yet (docs/status.md).
 constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"},

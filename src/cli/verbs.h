@@ -5,6 +5,7 @@
 namespace puyu {
 
 extern const Verb kBenchVerb;
+extern const Verb kEvalVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu

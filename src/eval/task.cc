@@ -119,7 +119,7 @@ std::vector<EvalText> read_texts(const std::string& path) {
   for_each_line(path, [&](const Json& j, int64_t line) {
     EvalText t;
     t.id = j.find("id") ? text_of(j.at("id")) : std::to_string(line);
-    t.language = j.get<std::string>("lang", "");
+    t.language = j.get<std::string>(j.find("language") ? "language" : "lang", "");
     t.text = j.at(j.find("text") ? "text" : "content").as_string();
     out.push_back(std::move(t));
   });
