@@ -47,6 +47,7 @@ std::vector<Outcome> generate_batch(Generator& model, std::span<const EvalSample
   sampling.temperature = 0;
   sampling.max_tokens = options.max_tokens;
   std::vector<Prompt> prompts;
+  prompts.reserve(samples.size());
   for (const EvalSample& s : samples) prompts.push_back(s.prompt);
   auto answers = model.generate(prompts, sampling, [&](size_t) { progress.add(1); });
   CHECK(answers.size() == samples.size(), "one answer a prompt");
