@@ -19,6 +19,7 @@ const Verb* const kVerbs[] = {
     &kGenerateVerb,  //
     &kChatVerb,  //
     &kServeVerb,  //
+    &kEvalVerb,  //
     &kBenchVerb,  //
     &kInfoVerb,  //
 };

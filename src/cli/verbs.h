@@ -10,6 +10,7 @@ extern const Verb kTrainVerb;
 extern const Verb kGenerateVerb;
 extern const Verb kChatVerb;
 extern const Verb kServeVerb;
+extern const Verb kEvalVerb;
 extern const Verb kBenchVerb;
 extern const Verb kInfoVerb;
 
