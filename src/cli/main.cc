@@ -13,7 +13,11 @@
 namespace puyu {
 namespace {
 
-const Verb* const kVerbs[] = {&kInfoVerb};
+const Verb* const kVerbs[] = {
+    &kTokenizerVerb,  //
+    &kTrainVerb,  //
+    &kInfoVerb,  //
+};
 
 // Verbs of the design that are not built yet (docs/status.md).
 constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"},

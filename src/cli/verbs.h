@@ -4,6 +4,8 @@
 
 namespace puyu {
 
+extern const Verb kTokenizerVerb;
+extern const Verb kTrainVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu

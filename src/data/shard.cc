@@ -77,6 +77,8 @@ void ShardWriter::commit() {
 int64_t ShardWriter::tokens() const { return static_cast<int64_t>(s_->header.tokens); }
 int64_t ShardWriter::documents() const { return static_cast<int64_t>(s_->ends.size()); }
 
+bool is_token_shard(const std::string& path) { return MappedFile(path).bytes().starts_with({kMagic, sizeof kMagic}); }
+
 ShardReader::ShardReader(const std::string& path, bool verify) : file_(path) {
   Header h{};
   if (file_.size() < sizeof h) fail("[shard] ", path, ": ", file_.size(), " bytes is too short for a token shard");

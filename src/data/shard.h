@@ -27,6 +27,8 @@ class ShardWriter {
   std::unique_ptr<State> s_;
 };
 
+bool is_token_shard(const std::string& path);  // by its magic
+
 class ShardReader {
  public:
   // Checks magic, version, sizes and offsets, and with verify the checksum: Error says what is wrong and where.

@@ -125,6 +125,11 @@ void fused_cross_entropy(Ctx& ctx, const CrossEntropyOut& out, Tensor dx, Tensor
        "fused_cross_entropy", "x [T, D], w [V, D], logp f32 [T], dx as x, dw f32 as w", {x, w, out.logp, dx, dw});
   PUYU_CALL(fused_cross_entropy, ctx, out, dx, dw, x, w, target, coef);
 }
+void target_logp(Ctx& ctx, Tensor logp, Tensor logits, const int32_t* target) {
+  want(logits.dtype == DType::kF32 && logits.rank == 2 && logp.dtype == DType::kF32 && logp.numel() == logits.size(0),
+       "target_logp", "logits f32 [T, V], logp f32 [T]", {logits, logp});
+  PUYU_CALL(target_logp, ctx, logp, logits, target);
+}
 void gather_rows(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) {
   want(y.dtype == x.dtype && y.size(1) == x.size(1), "gather_rows", "y [n, D], x [T, D]", {y, x});
   PUYU_CALL(gather_rows, ctx, y, x, index);

@@ -92,6 +92,10 @@ struct CrossEntropyOut {
 void fused_cross_entropy(Ctx&, const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, Tensor w,
                          const int32_t* target, const float* coef);
 
+// logp[t] = log softmax(logits[t])[target[t]], the same bits as fused_cross_entropy's.   logits: f32 [T, V]  logp: f32
+// [T]
+void target_logp(Ctx&, Tensor logp, Tensor logits, const int32_t* target);
+
 // y[i] = x[index[i]].   x: [T, D]  y: [n, D]
 void gather_rows(Ctx&, Tensor y, Tensor x, const int32_t* index);
 // y[index[i]] += x[i]; indices distinct.

@@ -285,6 +285,10 @@ TEST_P(Kernels, FusedCrossEntropy) {
   Tensor logp = blank({T}, DType::kF32);  // forward alone: the same bits
   fused_cross_entropy(ctx, {logp, {}, {}}, {}, {}, X, W, target.data(), nullptr);
   EXPECT_EQ(get(logp), get(out.logp));
+  Tensor logits = blank({T, V}, DType::kF32), from_logits = blank({T}, DType::kF32);
+  linear(ctx, logits, X, W);
+  target_logp(ctx, from_logits, logits, target.data());
+  EXPECT_EQ(get(from_logits), get(out.logp));
 }
 
 TEST_P(Kernels, FusedCrossEntropyInChunks) {  // more tokens than one chunk of logits holds

@@ -1,5 +1,5 @@
 // The tokenizer: BPE over characters with byte fallback, as SentencePiece's, so InternLM2's own model gives exactly
-// SentencePiece's ids (research: no pre-tokenizer; best-scored merge first, leftmost on ties). Special tokens such as
+// SentencePiece's ids (no pre-tokenizer; best-scored merge first, leftmost on ties). Special tokens such as
 // <|im_start|> are a layer above: plain text never encodes to them. Immutable after loading, safe to share by threads.
 #pragma once
 #include <cstdint>
@@ -19,10 +19,13 @@ class Tokenizer {
 
   // Ids of ordinary text (any bytes; what no piece covers becomes byte tokens). Texts of special tokens are split.
   std::vector<int32_t> encode(std::string_view text) const;
+  // As encode, but never the id of a special token, whatever the text: InternLM2's model holds its specials as pieces
+  // "[UNUSED_TOKEN_146]", which encode() gives as SentencePiece does. For text from users.
+  std::vector<int32_t> encode_untrusted(std::string_view text) const;
   // As encode, but the literal texts of special tokens become their ids: only for trusted text.
   std::vector<int32_t> encode_with_specials(std::string_view text) const;
   // The bytes of the pieces, joined: may end inside a character when the ids do. Special tokens give their text only
-  // with keep_specials. Ids outside the vocabulary are an Error.
+  // with keep_specials. Ids outside the vocabulary are an Error. A dummy prefix (LLaMA) is taken off again.
   std::string decode(std::span<const int32_t> ids, bool keep_specials = false) const;
 
   int32_t vocab_size() const;
@@ -31,6 +34,7 @@ class Tokenizer {
   // The id of a special token by its text, "<|im_end|>"; Error when this tokenizer has none of that name.
   int32_t special(std::string_view text) const;
   bool is_special(int32_t id) const;
+  bool is_special(std::string_view text) const;
   uint64_t fingerprint() const;  // hash of pieces, scores, kinds and specials; shards and checkpoints record it
 
   void save(const std::string& path) const;  // our format (docs/formats.md), atomic

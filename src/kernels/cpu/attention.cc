@@ -13,9 +13,13 @@ namespace puyu::cpu::PUYU_ISA {
 namespace {
 
 constexpr int64_t kKeys = kPage;  // keys a tile
-constexpr int64_t kRows = 96;     // query rows a job: a multiple of every mr
+constexpr int64_t kRows = 192;    // query rows a job: a multiple of every mr
 constexpr int64_t kMaxDim = 256;
 constexpr int64_t kPad = 32;  // columns are padded to a multiple of this (>= every nr)
+
+// Packed depth comes in chunks: the words that a depth of kKeys, and of kRows, takes at most.
+constexpr int64_t kDepth = kChunk * kBlock, kRowDepth = 2 * kDepth;
+static_assert(kKeys <= kDepth && kRows <= kRowDepth && kMaxDim % kDepth == 0);
 
 int64_t padded(int64_t n) { return ceil_div(n, kPad) * kPad; }
 
@@ -24,30 +28,26 @@ struct KeyTile {
   const char *k, *v;
   int64_t ld, n;  // row stride in elements; keys that exist in this tile
 };
-template <class F>
-void pack_panels(const Micro& m, bool is_a, uint32_t* dst, const Operand& o, F&& panels) {
-  const int64_t count = panels(is_a ? m.mr : m.nr), size = is_a ? m.a_panel(o.k) : m.b_panel(o.k);
-  for (int64_t p = 0; p < count; ++p) is_a ? pack_a(m, dst + p * size, o, p) : pack_b(m, dst + p * size, o, p);
-}
 void pack_all_a(const Micro& m, uint32_t* dst, const Operand& o) {
-  pack_panels(m, true, dst, o, [&](int64_t w) { return ceil_div(o.outer, w); });
+  const int64_t panels = ceil_div(o.outer, m.mr);
+  for (int64_t p = 0; p < panels; ++p) pack_a(m, dst, o, p, panels);
 }
 // Columns up to the padded width, so that products cover whole rows of the f32 tile.
 void pack_all_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t width) {
-  pack_panels(m, false, dst, o, [&](int64_t w) { return width / w; });
+  for (int64_t p = 0; p < width / m.nr; ++p) pack_b(m, dst, o, p, width / m.nr);
 }
-// c [rows x width] (+)= a b for packed operands.
+// c [rows x width] (+)= a b for packed operands of depth k.
 void multiply(const Micro& m, float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t rows, int64_t width,
               int64_t k, bool add) {
-  const int64_t kb = m.words(k) / kBlock;
-  for (int64_t j = 0; j * m.nr < width; ++j)
-    for (int64_t i = 0; i * m.mr < rows; ++i)
-      m.run(c + i * m.mr * ldc + j * m.nr, ldc, a + i * m.a_panel(k), b + j * m.b_panel(k), kb, add);
+  const int64_t pa = ceil_div(rows, m.mr), pb = width / m.nr;
+  for (int64_t j = 0; j < pb; ++j)
+    for (int64_t i = 0; i < pa; ++i)
+      multiply_panels(m, c + i * m.mr * ldc + j * m.nr, ldc, a, i, pa, b, j, pb, m.blocks(k), add);
 }
 
 template <class T>
 struct ForwardScratch {
-  alignas(64) uint32_t q[(kRows + 32) * kMaxDim], k[kKeys * kMaxDim], v[kKeys * kMaxDim], p[(kRows + 32) * kKeys];
+  alignas(64) uint32_t q[(kRows + 32) * kMaxDim], k[kKeys * kMaxDim], v[kDepth * kMaxDim], p[(kRows + 32) * kDepth];
   alignas(64) float s[(kRows + 32) * kKeys], o[(kRows + 32) * kMaxDim], m[kRows], l[kRows];
   alignas(64) T q_copy[kRows * kMaxDim];
 };
@@ -69,7 +69,7 @@ PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m,
     store(s + 16 * j, e);
     sum += e;
   }
-  const float shrink = lane_sum(vexp(splat(m - m_new))) / 16.0f;
+  const float shrink = vexp(splat(m - m_new))[0];
   l = l * shrink + lane_sum(sum);
   m = m_new;
   return shrink;
@@ -197,11 +197,14 @@ struct QueryForms {
 };
 
 struct BackwardScratch {
-  alignas(64) uint32_t k_b[kKeys * kMaxDim], v_b[kKeys * kMaxDim], k_d[kKeys * kMaxDim];
-  alignas(64) uint32_t p_t[kKeys * kRows * 2], ds_t[kKeys * kRows * 2], ds[(kRows + 32) * kKeys];
+  alignas(64) uint32_t k_b[kKeys * kMaxDim], v_b[kKeys * kMaxDim], k_d[kDepth * kMaxDim];
+  alignas(64) uint32_t p_t[(kKeys + 32) * kRowDepth], ds_t[(kKeys + 32) * kRowDepth], ds[(kRows + 32) * kDepth];
   alignas(64) float s[(kRows + 32) * kKeys], dp[(kRows + 32) * kKeys], dk[(kKeys + 32) * kMaxDim],
       dv[(kKeys + 32) * kMaxDim];
 };
+
+// Words that any of the four forms may take.
+int64_t form_words(int64_t hd) { return kRowDepth * imax(padded(hd), kDepth); }
 
 // One sequence and kv head: all key tiles against all query blocks that see them.
 template <class T>
@@ -213,7 +216,7 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
   const int64_t step = imax(1, kRows / group), blocks = ceil_div(len, step);
   const DType type = kDTypeOf<T>;
   const float scale = 1.0f / std::sqrt(static_cast<float>(hd));
-  const int64_t form = (kRows + 32) * padded(hd);  // words that any of the four forms may take
+  const int64_t form = form_words(hd);
   const T* head = qkv + begin * width + kv * (group + 2) * hd;
   auto form_at = [&](int64_t b) {
     uint32_t* f = forms + b * 4 * form;
@@ -284,12 +287,12 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
 void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
                         const PackedSeqs& seqs) {
   CHECK(heads.dim <= kMaxDim && heads.group() <= kRows);
-  const int64_t hd = heads.dim, rows = o.shape[0] * heads.q, wide = padded(hd);
+  const int64_t hd = heads.dim, rows = o.shape[0] * heads.q;
   const Micro& m = micro_for(qkv.dtype == DType::kBF16);
   int64_t longest = 0;
   for (int64_t i = 0; i < seqs.n; ++i) longest = imax(longest, seqs.cu[i + 1] - seqs.cu[i]);
   const int64_t blocks = ceil_div(longest, imax(1, kRows / heads.group()));
-  const int64_t form = (kRows + 32) * wide, threads = omp_get_max_threads();
+  const int64_t form = form_words(hd), threads = omp_get_max_threads();
   ScratchScope scope(*ctx.scratch);
   float* delta = ctx.scratch->alloc_array<float>(rows);
   float* dq = ctx.scratch->alloc_array<float>(threads * blocks * form);

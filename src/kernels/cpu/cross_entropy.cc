@@ -90,4 +90,11 @@ void fused_cross_entropy(Ctx& ctx, const CrossEntropyOut& out, Tensor dx, Tensor
   }
 }
 
+void target_logp(Ctx&, Tensor logp, Tensor logits, const int32_t* target) {
+  const int64_t T = logits.shape[0], V = logits.shape[1];
+#pragma omp parallel for schedule(static) if (T * V > 100000)
+  for (int64_t t = 0; t < T; ++t)
+    logp.as<float>()[t] = row_job<float>(logits.as<float>() + t * V, nullptr, V, target[t], 0, false).logp;
+}
+
 }  // namespace puyu::cpu::PUYU_ISA

@@ -195,8 +195,7 @@ void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const Adam
     const vf vi_ = load_n(V + i, n) * o.beta2 + gi * gi * (1.0f - o.beta2);
     store_n(M + i, mi, n);
     store_n(V + i, vi_, n);
-    vf root = vi_ * c2;
-    for (int j = 0; j < 16; ++j) root[j] = __builtin_sqrtf(root[j]);
+    const vf root = vsqrt(vi_ * c2);
     vf wi = load_n(W + i, n);
     wi -= o.lr * (mi * c1 / (root + o.eps) + o.weight_decay * wi);
     store_n(W + i, wi, n);

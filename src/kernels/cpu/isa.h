@@ -6,6 +6,9 @@
 #include <cstring>
 
 #include "kernels/kernels.h"
+#ifdef PUYU_ISA_avx512
+#include <immintrin.h>
+#endif
 
 namespace puyu::cpu::PUYU_ISA {
 
@@ -16,7 +19,8 @@ typedef uint16_t vh __attribute__((vector_size(32)));
 
 #define PUYU_INLINE inline __attribute__((always_inline))
 
-PUYU_INLINE vf splat(float x) { return vf{} + x; }
+// All lanes x. (Not vf{} + x: that is an addition, for the sake of -0.)
+PUYU_INLINE vf splat(float x) { return vf{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 PUYU_INLINE vf load(const float* p) {
   vf v;
   __builtin_memcpy(&v, p, 64);
@@ -54,7 +58,12 @@ PUYU_INLINE void store_n(T* p, vf v, int64_t n) {
   store(tmp, v);
   __builtin_memcpy(p, tmp, sizeof(T) * static_cast<size_t>(n));
 }
-// Lanes added as a fixed tree.
+// Lanes combined as a fixed tree: i with i + 8, then + 4, + 2, + 1 (what the AVX-512 reductions do too).
+#ifdef PUYU_ISA_avx512
+PUYU_INLINE float lane_sum(vf v) { return _mm512_reduce_add_ps((__m512)v); }
+PUYU_INLINE float lane_max(vf v) { return _mm512_reduce_max_ps((__m512)v); }
+PUYU_INLINE vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+#else
 PUYU_INLINE float lane_sum(vf v) {
   float a[16];
   store(a, v);
@@ -69,6 +78,13 @@ PUYU_INLINE float lane_max(vf v) {
     for (int i = 0; i < s; ++i) a[i] = a[i] > a[i + s] ? a[i] : a[i + s];
   return a[0];
 }
+PUYU_INLINE vf vsqrt(vf v) {
+  float a[16];
+  store(a, v);
+  for (int i = 0; i < 16; ++i) a[i] = __builtin_sqrtf(a[i]);
+  return load(a);
+}
+#endif
 PUYU_INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
 // e^x, relative error < 2e-7; below -87 exactly 0 (so masked scores vanish), above 88 capped.
 PUYU_INLINE vf vexp(vf x) {

@@ -5,44 +5,45 @@
 namespace puyu::cpu::PUYU_ISA {
 namespace {
 
-constexpr int64_t kBlocksK = 16;               // 256 words of K at a time keep A and B blocks in L2
-constexpr int64_t kTileM = 192, kTileN = 256;  // largest C block of one job; f32
+constexpr int64_t kTileM = 384, kTileN = 384;  // largest C block of one job, f32; with its chunks of A and B it fits L2
 
+// Tiles of mr x nr one after another, each contiguous: rows a power of two apart would share cache sets.
 struct Scratch {
-  alignas(64) float c[kTileM * kTileN];
+  alignas(64) float c[(kTileM + kMaxMr) * (kTileN + kMaxNr)];
 };
 
 template <class T>
-void store_rows(const float* c, int64_t rows, int64_t cols, T* out, const T* residual, int64_t ld) {
+void store_tile(const float* c, int64_t nr, int64_t rows, int64_t cols, T* out, const T* residual, int64_t ld) {
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t j = 0; j < cols; j += 16) {
       const int64_t n = cols - j;
-      vf v = load(c + r * kTileN + j);
+      vf v = load(c + r * nr + j);
       if (residual) v += load_n(residual + r * ld + j, n);
       store_n(out + r * ld + j, v, n);
     }
 }
 
 // Rows [m0, m1) and columns [n0, n1) of C, both starting at panel borders.
-void block_job(const Micro& m, const uint32_t* pa, const uint32_t* pb, int64_t k, int64_t m0, int64_t m1, int64_t n0,
-               int64_t n1, const MatmulOut& out, Scratch& scratch) {
-  const int64_t kblocks = m.words(k) / kBlock;
+void block_job(const Micro& m, const uint32_t* a, int64_t pa, const uint32_t* b, int64_t pb, int64_t k, int64_t m0,
+               int64_t m1, int64_t n0, int64_t n1, const MatmulOut& out, Scratch& scratch) {
+  const int64_t blocks = m.blocks(k), tile = m.mr * m.nr;
+  const int64_t i0 = m0 / m.mr, i1 = ceil_div(m1, m.mr), j0 = n0 / m.nr, j1 = ceil_div(n1, m.nr);
+  auto tile_at = [&](int64_t i, int64_t j) { return scratch.c + ((j - j0) * (i1 - i0) + i - i0) * tile; };
   m.begin();
-  for (int64_t kb = 0; kb < kblocks; kb += kBlocksK) {
-    const int64_t n = imin(kBlocksK, kblocks - kb);
-    for (int64_t j = n0; j < n1; j += m.nr) {
-      const uint32_t* b = pb + (j / m.nr) * m.b_panel(k) + kb * kBlock * m.nr;
-      for (int64_t i = m0; i < m1; i += m.mr) {
-        const uint32_t* a = pa + (i / m.mr) * m.a_panel(k) + kb * kBlock * m.mr;
-        m.run(scratch.c + (i - m0) * kTileN + (j - n0), kTileN, a, b, n, kb > 0);
-      }
-    }
-  }
+  for (int64_t chunk = 0; chunk * kChunk < blocks; ++chunk)
+    for (int64_t j = j0; j < j1; ++j)
+      for (int64_t i = i0; i < i1; ++i)
+        m.run(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
+              imin(kChunk, blocks - chunk * kChunk), chunk > 0);
   with_type(out.type, [&](auto tag) {
     using T = decltype(tag);
-    const int64_t at = m0 * out.ld + n0;
-    const T* res = out.residual ? static_cast<const T*>(out.residual) + at : nullptr;
-    store_rows<T>(scratch.c, m1 - m0, n1 - n0, static_cast<T*>(out.c) + at, res, out.ld);
+    for (int64_t i = i0; i < i1; ++i)
+      for (int64_t j = j0; j < j1; ++j) {
+        const int64_t at = i * m.mr * out.ld + j * m.nr;
+        store_tile<T>(tile_at(i, j), m.nr, imin(m.mr, m1 - i * m.mr), imin(m.nr, n1 - j * m.nr),
+                      static_cast<T*>(out.c) + at, out.residual ? static_cast<const T*>(out.residual) + at : nullptr,
+                      out.ld);
+      }
   });
 }
 
@@ -60,9 +61,9 @@ void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed
   const int64_t M = a.outer, N = b.outer, K = a.k;
   const int64_t pm = ceil_div(M, m.mr), pn = ceil_div(N, m.nr);
   ScratchScope scope(*ctx.scratch);
-  auto* pa = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(pm * m.a_panel(K)));
+  auto* pa = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.a_size(K, pm)));
   uint32_t* pb = nullptr;
-  if (!packed_b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(pn * m.b_panel(K)));
+  if (!packed_b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.b_size(K, pn)));
   const int threads = omp_get_max_threads();
   auto* tiles = per_thread<Scratch>(ctx, threads);
   const int64_t sm = tile_side(M, m.mr, kTileM, 1);
@@ -72,14 +73,14 @@ void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed
   {
     if (!packed_b) {
 #pragma omp for schedule(static) nowait
-      for (int64_t p = 0; p < pn; ++p) pack_b(m, pb + p * m.b_panel(K), b, p);
+      for (int64_t p = 0; p < pn; ++p) pack_b(m, pb, b, p, pn);
     }
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < pm; ++p) pack_a(m, pa + p * m.a_panel(K), a, p);
+    for (int64_t p = 0; p < pm; ++p) pack_a(m, pa, a, p, pm);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t job = 0; job < jobs; ++job) {
       const int64_t m0 = job % jm * sm, n0 = job / jm * sn;
-      block_job(m, pa, packed_b ? packed_b : pb, K, m0, imin(m0 + sm, M), n0, imin(n0 + sn, N), out,
+      block_job(m, pa, pm, packed_b ? packed_b : pb, pn, K, m0, imin(m0 + sm, M), n0, imin(n0 + sn, N), out,
                 tiles[omp_get_thread_num()]);
     }
   }
@@ -103,14 +104,14 @@ void linear_dw(Ctx& ctx, Tensor dw, Tensor dy, Tensor x) {
 }
 int64_t packed_weight_bytes(const Ctx&, Tensor w) {
   const Micro& m = micro_for(w.dtype == DType::kBF16);
-  return ceil_div(w.shape[0], m.nr) * m.b_panel(w.shape[1]) * 4;
+  return m.b_size(w.shape[1], ceil_div(w.shape[0], m.nr)) * 4;
 }
 Tensor pack_weight(Ctx&, void* dst, Tensor w) {
   const Micro& m = micro_for(w.dtype == DType::kBF16);
   const Operand o{w.data, w.dtype, w.shape[1], true, w.shape[0], w.shape[1]};
+  const int64_t panels = ceil_div(w.shape[0], m.nr);
 #pragma omp parallel for schedule(static)
-  for (int64_t p = 0; p < ceil_div(w.shape[0], m.nr); ++p)
-    pack_b(m, static_cast<uint32_t*>(dst) + p * m.b_panel(o.k), o, p);
+  for (int64_t p = 0; p < panels; ++p) pack_b(m, static_cast<uint32_t*>(dst), o, p, panels);
   w.data = dst;
   w.layout = Layout::kPacked;
   return w;

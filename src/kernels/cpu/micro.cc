@@ -23,6 +23,16 @@ constexpr int kLanes = kBytes / 4, kNr = kNv * kLanes;
 typedef float nvf_u __attribute__((vector_size(kBytes), aligned(4), may_alias));
 
 PUYU_INLINE nvf nload(const void* p) { return *static_cast<const nvf_u*>(p); }
+// Broadcast straight from memory: a load, which leaves the multiply ports alone.
+PUYU_INLINE nvf nsplat(const float* p) {
+#if defined(PUYU_ISA_avx512)
+  return nvf{*p, *p, *p, *p, *p, *p, *p, *p, *p, *p, *p, *p, *p, *p, *p, *p};
+#elif defined(PUYU_ISA_avx2)
+  return nvf{*p, *p, *p, *p, *p, *p, *p, *p};
+#else
+  return nvf{*p, *p, *p, *p};
+#endif
+}
 PUYU_INLINE void nstore(float* p, nvf v) { *reinterpret_cast<nvf_u*>(p) = v; }
 
 void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add) {
@@ -39,7 +49,7 @@ void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_
       for (int v = 0; v < kNv; ++v) bv[v] = nload(b + v * kLanes);
 #pragma GCC unroll 12
       for (int r = 0; r < kMr; ++r) {
-        nvf av = nvf{} + fa[r * kBlock + k];
+        nvf av = nsplat(fa + r * kBlock + k);
 #pragma GCC unroll 2
         for (int v = 0; v < kNv; ++v) acc[r][v] += av * bv[v];
       }

@@ -102,13 +102,13 @@ PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t 
 }
 
 template <class T>
-void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
-  const int64_t blocks = m.words(o.k) / kBlock, step = m.pairs ? 32 : 16;
+void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
+  const int64_t step = m.pairs ? 32 : 16;
   WordBlock b;
-  for (int64_t kb = 0; kb < blocks; ++kb)
+  for (int64_t kb = 0; kb < m.blocks(o.k); ++kb)
     for (int64_t r0 = 0; r0 < m.mr; r0 += 16) {
       const int64_t i0 = panel * m.mr + r0, rows = imin(16, m.mr - r0);
-      uint32_t* out = dst + (kb * m.mr + r0) * kBlock;
+      uint32_t* out = dst + (kb / kChunk * panels + panel) * m.a_chunk() + (kb % kChunk * m.mr + r0) * kBlock;
       if (i0 >= o.outer) {
         __builtin_memset(out, 0, static_cast<size_t>(rows) * 64);
         continue;
@@ -119,14 +119,14 @@ void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
 }
 
 template <class T>
-void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
-  const int64_t blocks = m.words(o.k) / kBlock, step = m.pairs ? 32 : 16;
+void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
+  const int64_t step = m.pairs ? 32 : 16;
   WordBlock b;
-  for (int64_t kb = 0; kb < blocks; ++kb)
+  for (int64_t kb = 0; kb < m.blocks(o.k); ++kb)
     for (int64_t c0 = 0; c0 < m.nr; c0 += 16) {
       const int64_t i0 = panel * m.nr + c0;
       const auto bytes = static_cast<size_t>(imin(16, m.nr - c0)) * 4;
-      uint32_t* out = dst + kb * kBlock * m.nr + c0;
+      uint32_t* out = dst + (kb / kChunk * panels + panel) * m.b_chunk() + kb % kChunk * kBlock * m.nr + c0;
       if (i0 >= o.outer) {
         for (int r = 0; r < 16; ++r) __builtin_memset(out + r * m.nr, 0, bytes);
         continue;
@@ -138,17 +138,17 @@ void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
 
 }  // namespace
 
-void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
+void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
   if (o.type == DType::kF32)
-    pack_a_typed<float>(m, dst, o, panel);
+    pack_a_typed<float>(m, dst, o, panel, panels);
   else
-    pack_a_typed<BF16>(m, dst, o, panel);
+    pack_a_typed<BF16>(m, dst, o, panel, panels);
 }
-void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel) {
+void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
   if (o.type == DType::kF32)
-    pack_b_typed<float>(m, dst, o, panel);
+    pack_b_typed<float>(m, dst, o, panel, panels);
   else
-    pack_b_typed<BF16>(m, dst, o, panel);
+    pack_b_typed<BF16>(m, dst, o, panel, panels);
 }
 
 }  // namespace puyu::cpu::PUYU_ISA

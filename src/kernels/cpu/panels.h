@@ -2,12 +2,15 @@
 // neighbours along K. Words come in blocks of 16 along K; A panels are [k block][mr rows][16 words], B panels
 // [k word][nr columns]. A micro-kernel multiplies one A panel by one B panel into an mr x nr f32 tile, adding products
 // in the order of K whatever the blocking, so a row's bits depend on that row alone. Attention uses the same parts.
+// A matrix is packed as [chunk of kChunk blocks][panel][block]: what one pass over a chunk reads lies together, at no
+// power-of-two distance that would crowd a few cache sets.
 #pragma once
 #include "kernels/cpu/isa.h"
 
 namespace puyu::cpu::PUYU_ISA {
 
 inline constexpr int64_t kBlock = 16;  // words
+inline constexpr int64_t kChunk = 8;   // blocks; an A and a B panel of one chunk fit L1
 inline constexpr int64_t kMaxMr = 32, kMaxNr = 32;
 
 struct Micro {
@@ -17,9 +20,12 @@ struct Micro {
   void (*run)(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add);
   void (*begin)();  // once per thread before run (AMX tile shapes)
 
-  int64_t words(int64_t k) const { return ceil_div(pairs ? ceil_div(k, 2) : k, kBlock) * kBlock; }
-  int64_t a_panel(int64_t k) const { return words(k) * mr; }  // sizes in words
-  int64_t b_panel(int64_t k) const { return words(k) * nr; }
+  int64_t blocks(int64_t k) const { return ceil_div(k, (pairs ? 2 : 1) * kBlock); }
+  // Sizes in words. A chunk of one panel, and a whole operand of `panels` panels.
+  int64_t a_chunk() const { return kChunk * kBlock * mr; }
+  int64_t b_chunk() const { return kChunk * kBlock * nr; }
+  int64_t a_size(int64_t k, int64_t panels) const { return ceil_div(blocks(k), kChunk) * panels * a_chunk(); }
+  int64_t b_size(int64_t k, int64_t panels) const { return ceil_div(blocks(k), kChunk) * panels * b_chunk(); }
 };
 // The best micro-kernel for operands of this type: bf16 pairs where the machine multiplies them, else f32.
 const Micro& micro_for(bool bf16);
@@ -33,8 +39,16 @@ struct Operand {
   bool k_contiguous;
   int64_t outer, k;
 };
-// Panel number `panel` of the operand; elements outside are zero.
-void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel);
-void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel);
+// Packs panel number `panel` of `panels` of the operand into the packed matrix at dst; elements outside are zero.
+void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
+void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
+
+// c [mr x nr] (+)= A panel i of pa times B panel j of pb, blocks [0, blocks) of K.
+PUYU_INLINE void multiply_panels(const Micro& m, float* c, int64_t ldc, const uint32_t* a, int64_t i, int64_t pa,
+                                 const uint32_t* b, int64_t j, int64_t pb, int64_t blocks, bool add) {
+  for (int64_t chunk = 0; chunk * kChunk < blocks; ++chunk)
+    m.run(c, ldc, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
+          imin(kChunk, blocks - chunk * kChunk), add || chunk > 0);
+}
 
 }  // namespace puyu::cpu::PUYU_ISA

@@ -32,6 +32,7 @@ struct Table {
   decltype(&proto::swiglu) swiglu;
   decltype(&proto::swiglu_backward) swiglu_backward;
   decltype(&proto::fused_cross_entropy) fused_cross_entropy;
+  decltype(&proto::target_logp) target_logp;
   decltype(&proto::gather_rows) gather_rows;
   decltype(&proto::scatter_add_rows) scatter_add_rows;
   decltype(&proto::add) add;

@@ -1,0 +1,252 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/parallel.h"
+#include "base/signal.h"
+
+namespace puyu {
+namespace {
+
+constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
+
+SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
+  const int64_t tokens = o.kv_tokens ? o.kv_tokens : std::max(c.max_position, o.max_batch * 512);
+  return {o.max_batch, o.max_tokens_per_step, pages_for(tokens)};
+}
+
+uint64_t prompt_hash(const std::vector<int32_t>& ids) {
+  return hash64({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t)});
+}
+
+}  // namespace
+
+Engine::Engine(Weights& weights, const EngineOptions& options)
+    : weights_(weights),
+      options_(options),
+      scratch_("scratch", kReserve),
+      activations_("activations", kReserve),
+      ctx_{Device::kCpu, &scratch_},
+      scheduler_(limits(weights.config, options)),
+      kv_(weights.config, weights.compute, limits(weights.config, options).pages) {
+  if (weights.head != Head::kLanguage) fail("[engine] expected a language model, got one with a value head");
+  refresh();
+}
+
+void Engine::refresh() {
+  CHECK(active_.empty(), "weights changed under running requests");
+  const ModelConfig& c = weights_.config;
+  rope_arena_ = std::make_unique<Arena>("rope", c.max_position * c.hd() * 4 + 4096);
+  rope_table_ = make_rope_table(*rope_arena_, c.max_position, c.hd(), c.rope_theta);
+  std::vector<Tensor> plain;
+  weights_.use().each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t) { plain.push_back(t); });
+  int64_t bytes = packed_weight_bytes(ctx_, weights_.output());
+  for (const Tensor& t : plain) bytes += t.rank == 2 ? packed_weight_bytes(ctx_, t) + 128 : 0;
+  if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", bytes + 128);
+  packed_arena_->release(0);
+  auto pack = [&](Tensor t) {
+    return pack_weight(ctx_, packed_arena_->alloc(DType::kU8, {packed_weight_bytes(ctx_, t)}).data, t);
+  };
+  size_t i = 0;
+  packed_.each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t layer) {
+    const Tensor& from = plain[i++];
+    t = layer >= 0 && from.rank == 2 ? pack(from) : from;  // rows of the embedding are looked up, not multiplied
+  });
+  output_ = pack(weights_.output());
+}
+
+int64_t Engine::context_length() const {
+  return std::min(weights_.config.max_position, limits(weights_.config, options_).pages * kPage);
+}
+
+void Engine::check_ids(std::span<const int32_t> ids) const {
+  for (int32_t id : ids)
+    if (id < 0 || id >= weights_.config.vocab_size)
+      fail("[engine] token id ", id, " is outside the model's vocabulary of ", weights_.config.vocab_size,
+           "; is this the model's own tokenizer?");
+}
+
+int64_t Engine::submit(Request request) {
+  validate(request.sampling);
+  check_ids(request.prompt);
+  const auto n = static_cast<int64_t>(request.prompt.size());
+  if (n == 0) fail("[engine] the prompt is empty; expected at least one token");
+  if (n >= context_length())
+    fail("[engine] the prompt has ", n, " tokens; prompt and answer together may have ", context_length());
+  const int64_t id = next_id_++;
+  scheduler_.add(id, n);
+  Active& a = active_[id];
+  a.stream = prompt_hash(request.prompt) + request.sample;
+  a.tokens = request.prompt;
+  a.request = std::move(request);
+  return id;
+}
+
+bool Engine::step() {
+  const std::vector<Scheduler::Work> work = scheduler_.plan();
+  if (work.empty()) return false;
+  ScratchScope scope(activations_);
+  std::vector<int64_t> sampled;
+  Tensor logits = forward(work, sampled);
+  std::vector<int32_t> tokens(sampled.size());
+  std::vector<float> logp(sampled.size());
+  choose(logits, sampled, tokens, logp);
+  for (size_t i = 0; i < sampled.size(); ++i)
+    if (active_.contains(sampled[i])) deliver(sampled[i], tokens[i], logp[i]);  // a callback may abort another
+  return true;
+}
+
+// Runs the tokens of `work`; logits f32 [sequences whose next token is due, V].
+Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled) {
+  const ModelConfig& c = weights_.config;
+  std::vector<int32_t> ids, positions, cu{0}, past, table, last;
+  size_t max_pages = 0;
+  for (const auto& w : work) max_pages = std::max(max_pages, scheduler_.pages(w.id).size());
+  for (const auto& w : work) {
+    const std::vector<int32_t>& tokens = active_.at(w.id).tokens;
+    ids.insert(ids.end(), tokens.begin() + w.begin, tokens.begin() + w.end);
+    for (int64_t p = w.begin; p < w.end; ++p) positions.push_back(static_cast<int32_t>(p));
+    cu.push_back(static_cast<int32_t>(ids.size()));
+    past.push_back(static_cast<int32_t>(w.begin));
+    table.insert(table.end(), scheduler_.pages(w.id).begin(), scheduler_.pages(w.id).end());
+    table.resize(past.size() * max_pages, 0);
+    if (w.samples) sampled.push_back(w.id), last.push_back(cu.back() - 1);
+  }
+  const auto T = static_cast<int64_t>(ids.size()), n = static_cast<int64_t>(sampled.size());
+  Tensor x = activations_.alloc(weights_.compute, {T, c.hidden_size});
+  embedding(ctx_, x, packed_.tok_embeddings, ids.data());
+  PagedSeqs paged{
+      cu.data(), past.data(), table.data(), static_cast<int64_t>(work.size()), static_cast<int64_t>(max_pages), {}, {}};
+  for (size_t l = 0; l < packed_.layers.size(); ++l) {
+    paged.k_pages = kv_.k[l], paged.v_pages = kv_.v[l];
+    block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table_}, nullptr);
+  }
+  Tensor logits = activations_.alloc(DType::kF32, {n, c.vocab_size});
+  if (n == 0) return logits;
+  Tensor rows = activations_.alloc(weights_.compute, {n, c.hidden_size}),
+         h = activations_.alloc(weights_.compute, {n, c.hidden_size});
+  gather_rows(ctx_, rows, x, last.data());
+  rmsnorm(ctx_, h, {}, rows, packed_.norm, static_cast<float>(c.rms_norm_eps));
+  linear(ctx_, logits, h, output_);
+  return logits;
+}
+
+void Engine::choose(Tensor logits, const std::vector<int64_t>& sampled, std::vector<int32_t>& tokens,
+                    std::vector<float>& logp) {
+  const auto n = static_cast<int64_t>(sampled.size());
+  const int64_t V = weights_.config.vocab_size;
+  if (n == 0) return;
+  // The penalty works in place, the log-probs are those of the untouched logits.
+  Tensor work = activations_.alloc(DType::kF32, {n, V});
+  std::copy_n(logits.as<float>(), n * V, work.as<float>());
+  parallel_for(n, [&](int64_t i) {
+    const Active& a = active_.at(sampled[static_cast<size_t>(i)]);
+    Rng rng(static_cast<uint64_t>(a.request.sampling.seed), a.stream);
+    rng.counter = a.tokens.size();
+    tokens[static_cast<size_t>(i)] =
+        sample({work.as<float>() + i * V, static_cast<size_t>(V)}, a.tokens, a.request.sampling, rng);
+  });
+  target_logp(ctx_, make_view(logp.data(), n), logits, tokens.data());
+}
+
+void Engine::deliver(int64_t id, int32_t token, float logp) {
+  Active& a = active_.at(id);
+  a.tokens.push_back(token);
+  scheduler_.extend(id);
+  const auto total = static_cast<int64_t>(a.tokens.size());
+  const int64_t answer = total - static_cast<int64_t>(a.request.prompt.size());
+  const bool go_on = !a.request.on_token || a.request.on_token(token, logp);
+  if (!active_.contains(id)) return;  // aborted by its own callback
+  const std::vector<int32_t>& stops = a.request.stop_ids;
+  if (!go_on || std::find(stops.begin(), stops.end(), token) != stops.end())
+    finish(id, FinishReason::kStop);
+  else if (answer >= a.request.sampling.max_tokens || total >= context_length())
+    finish(id, FinishReason::kLength);
+}
+
+void Engine::finish(int64_t id, FinishReason reason) {
+  scheduler_.remove(id);
+  auto node = active_.extract(id);
+  if (node.mapped().request.on_finish) node.mapped().request.on_finish(reason);
+}
+
+void Engine::abort(int64_t id) {
+  if (active_.contains(id)) finish(id, FinishReason::kAborted);
+}
+
+void Engine::run(std::vector<Request> requests) {
+  struct AbortRest {  // also when a later request is refused: callbacks point into the caller's frame
+    Engine& engine;
+    std::vector<int64_t> ids;
+    ~AbortRest() {
+      for (int64_t id : ids) engine.abort(id);
+    }
+  } rest{*this, {}};
+  for (Request& r : requests) rest.ids.push_back(submit(std::move(r)));
+  while (!interrupted() && step()) continue;
+}
+
+std::vector<Rollout> Engine::generate_tokens(const std::vector<std::vector<int32_t>>& prompts,
+                                             const SamplingOptions& sampling, std::span<const int32_t> stop_ids) {
+  std::vector<Rollout> out(prompts.size());
+  std::vector<Request> requests;
+  std::map<std::vector<int32_t>, uint64_t> seen;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    Request& r = requests.emplace_back(
+        Request{prompts[i], sampling, {stop_ids.begin(), stop_ids.end()}, seen[prompts[i]]++, {}, {}});
+    r.on_token = [&o = out[i]](int32_t token, float logp) {
+      o.tokens.push_back(token);
+      o.logp.push_back(logp);
+      return true;
+    };
+    r.on_finish = [&o = out[i]](FinishReason reason) { o.reason = reason; };
+  }
+  run(std::move(requests));
+  return out;
+}
+
+// Packs sequences into batches of max_tokens_per_step; longer ones stand alone.
+void Engine::score(const std::vector<std::vector<int32_t>>& sequences,
+                   const std::function<void(size_t, const Score&)>& done) {
+  for (const auto& s : sequences) {
+    check_ids(s);
+    if (s.size() < 2 || static_cast<int64_t>(s.size()) > weights_.config.max_position)
+      fail("[engine] expected 2 to ", weights_.config.max_position, " tokens to score, got ", s.size());
+  }
+  for (size_t begin = 0, end; begin < sequences.size(); begin = end) {
+    if (interrupted()) fail("[engine] interrupted after scoring ", begin, " of ", sequences.size(), " sequences");
+    Batch b;
+    for (end = begin; end < sequences.size(); ++end) {
+      const auto n = static_cast<int64_t>(sequences[end].size());
+      if (end > begin && b.tokens() + n > options_.max_tokens_per_step) break;
+      b.add(sequences[end].data(), n);
+    }
+    const std::vector<Score> scores = score_batch(b);
+    for (size_t i = begin; i < end; ++i) done(i, scores[i - begin]);
+  }
+}
+
+std::vector<Engine::Score> Engine::score_batch(const Batch& b) {
+  ScratchScope scope(activations_);
+  const int64_t T = b.tokens();
+  std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
+  target.push_back(-1);
+  for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
+  Tensor h = model_forward(ctx_, activations_, weights_, b.ids.data(), T, b.sequences(rope_table_), nullptr);
+  Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
+  fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
+  std::vector<Score> out;
+  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
+    const int32_t from = b.cu[i], to = b.cu[i + 1] - 1;
+    out.push_back(
+        {{logp.as<float>() + from, logp.as<float>() + to}, {best.as<int32_t>() + from, best.as<int32_t>() + to}});
+  }
+  return out;
+}
+
+std::string Engine::memory() const { return memory_table({packed_arena_.get(), &kv_.arena, &activations_, &scratch_}); }
+
+}  // namespace puyu

@@ -1,0 +1,110 @@
+// The engine: many requests at once through one model, token by token. Requests join and leave between steps
+// (continuous batching), prompts are prefilled in chunks, keys and values live in pages.
+//
+// A request's tokens and log-probs are the same bits whatever else is in the batch, however its prompt is cut and
+// however often it is preempted, and its log-probs are the bits of the training forward: all go through block_forward.
+// Not thread-safe: one thread owns an engine (the server posts to it).
+#pragma once
+#include <functional>
+#include <span>
+
+#include "engine/sampler.h"
+#include "engine/scheduler.h"
+#include "model/model.h"
+
+namespace puyu {
+
+struct EngineOptions {
+  int64_t max_batch = 64;
+  int64_t max_tokens_per_step = 512;
+  int64_t kv_tokens = 0;
+  template <class F>
+  void fields(F&& f) {
+    f("max_batch", max_batch, "sequences that run at once");
+    f("max_tokens_per_step", max_tokens_per_step, "tokens of one step: long prompts are prefilled in such chunks");
+    f("kv_tokens", kv_tokens, "tokens that the key-value cache holds; 0 = one longest sequence or 512 a sequence");
+  }
+};
+
+struct Request {
+  std::vector<int32_t> prompt;
+  SamplingOptions sampling;  // `stop` is text and thus the caller's: on_token says when
+  std::vector<int32_t> stop_ids;
+  uint64_t sample = 0;  // draws another answer for the same prompt and seed
+  // The chosen token and log p(token) of the model itself: temperature 1, no penalty, nothing filtered. With
+  // temperature 1 and no filter that is also the distribution it was drawn from. A stop id is delivered too, as the
+  // last token. Returns false to end the answer here (a stop string).
+  std::function<bool(int32_t token, float logp)> on_token;
+  std::function<void(FinishReason)> on_finish;
+};
+
+struct Rollout {
+  std::vector<int32_t> tokens;  // the answer, its stop id included
+  std::vector<float> logp;      // of each token, as in Request::on_token
+  FinishReason reason = FinishReason::kStop;
+};
+
+class Engine {
+ public:
+  // Uses `weights` as they are; call refresh() after changing them in place. They must outlive the engine.
+  explicit Engine(Weights& weights, const EngineOptions& options = {});
+
+  // Packs the weights again and picks up a new RoPE base. Not while requests are in work.
+  void refresh();
+
+  // Throws Error when the request can never run (empty, too long, ids outside the vocabulary, bad options).
+  int64_t submit(Request request);
+  bool step();             // false when nothing is left to do
+  void abort(int64_t id);  // frees its pages at once, on_finish(kAborted); an unknown id is ignored
+
+  // Runs all of them to the end. interrupted() ends what is left with kAborted, and so does an Error.
+  void run(std::vector<Request> requests);
+
+  // All prompts to the end, in their order; interrupted() ends them with kAborted. Equal prompts draw different
+  // answers; apart from that a prompt's answer does not depend on its companions.
+  std::vector<Rollout> generate_tokens(const std::vector<std::vector<int32_t>>& prompts,
+                                       const SamplingOptions& sampling, std::span<const int32_t> stop_ids);
+
+  // Scores given tokens: for each sequence, of each token after the first, its log-prob and whether it was the most
+  // likely. [i] belongs to token i + 1.
+  struct Score {
+    std::vector<float> logp;
+    std::vector<uint8_t> greedy;
+  };
+  void score(const std::vector<std::vector<int32_t>>& sequences,
+             const std::function<void(size_t index, const Score&)>& done);
+
+  const ModelConfig& config() const { return weights_.config; }
+  const Scheduler& scheduler() const { return scheduler_; }
+  int64_t active() const { return static_cast<int64_t>(active_.size()); }
+  int64_t context_length() const;  // the longest prompt + answer
+  std::string memory() const;
+
+ private:
+  struct Active {
+    Request request;
+    std::vector<int32_t> tokens;  // prompt and answer
+    uint64_t stream;
+  };
+  Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled);
+  void choose(Tensor logits, const std::vector<int64_t>& sampled, std::vector<int32_t>& tokens,
+              std::vector<float>& logp);
+  std::vector<Score> score_batch(const Batch& b);
+  void deliver(int64_t id, int32_t token, float logp);
+  void finish(int64_t id, FinishReason reason);
+  void check_ids(std::span<const int32_t> ids) const;
+
+  Weights& weights_;
+  EngineOptions options_;
+  Arena scratch_, activations_;
+  Ctx ctx_;
+  std::unique_ptr<Arena> packed_arena_, rope_arena_;
+  Model<Tensor> packed_;
+  Tensor output_, rope_table_;
+  Scheduler scheduler_;
+  KvPages kv_;
+  std::unordered_map<int64_t, Active> active_;
+  int64_t next_id_ = 1;
+};
+
+}  // namespace puyu

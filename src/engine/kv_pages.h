@@ -1,0 +1,36 @@
+// The paged key-value cache (as vLLM's, Kwon et al. 2023): tokens' keys and values live in pages of kPage tokens, and a
+// sequence is a list of page numbers. PageAllocator counts, KvPages holds the tensors. Pages carry reference counts so
+// that sequences may share a prefix.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "model/config.h"
+
+namespace puyu {
+
+inline int64_t pages_for(int64_t tokens) { return (tokens + kPage - 1) / kPage; }
+
+class PageAllocator {
+ public:
+  explicit PageAllocator(int64_t pages);
+  int64_t free_pages() const { return static_cast<int64_t>(free_.size()); }
+  int64_t total() const { return static_cast<int64_t>(refs_.size()); }
+  int32_t allocate();          // one reference; a programmer's error when none is free
+  void retain(int32_t page);   // one more reference
+  void release(int32_t page);  // free again when no reference is left
+
+ private:
+  std::vector<int32_t> free_;  // a stack: pages used before are used again, so memory grows only with need
+  std::vector<int32_t> refs_;
+};
+
+// Per layer: act [pages, KV, kPage, HD]. Memory becomes real when a page is first written.
+struct KvPages {
+  KvPages(const ModelConfig& c, DType act, int64_t pages);
+  static int64_t bytes_per_token(const ModelConfig& c, DType act);
+  Arena arena;
+  std::vector<Tensor> k, v;
+};
+
+}  // namespace puyu

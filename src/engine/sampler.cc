@@ -1,0 +1,93 @@
+#include "engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "base/error.h"
+
+namespace puyu {
+namespace {
+
+struct Candidate {
+  float weight;  // exp((logit - max) / temperature)
+  int32_t id;
+};
+bool likelier(const Candidate& a, const Candidate& b) {
+  return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
+}
+
+void penalise(std::span<float> logits, std::span<const int32_t> used, float penalty) {
+  std::vector<int32_t> ids(used.begin(), used.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  for (int32_t id : ids) {
+    float& x = logits[static_cast<size_t>(id)];
+    x = x > 0 ? x / penalty : x * penalty;
+  }
+}
+
+// The first candidate at which the running sum passes u * total.
+int32_t draw(std::span<const Candidate> c, double u) {
+  double total = 0, sum = 0;
+  for (const Candidate& x : c) total += static_cast<double>(x.weight);
+  for (const Candidate& x : c) {
+    sum += static_cast<double>(x.weight);
+    if (sum > u * total) return x.id;
+  }
+  return std::max_element(c.begin(), c.end(), [](auto& a, auto& b) { return likelier(b, a); })->id;
+}
+
+void keep_top_k(std::vector<Candidate>& c, int top_k) {
+  const auto k = static_cast<size_t>(top_k);
+  if (k >= c.size()) return;
+  std::nth_element(c.begin(), c.begin() + static_cast<long>(k), c.end(), likelier);
+  c.resize(k);
+}
+
+// The shortest prefix of the sorted candidates that holds `top_p` of the mass.
+void keep_top_p(std::vector<Candidate>& c, double top_p) {
+  double total = 0, sum = 0;
+  for (const Candidate& x : c) total += static_cast<double>(x.weight);
+  // All candidates below this weight together weigh less than (1 - p) of the total: they need no sorting.
+  const double floor = (1 - top_p) * total / static_cast<double>(c.size());
+  if (top_p < 1) std::erase_if(c, [&](const Candidate& x) { return static_cast<double>(x.weight) < floor; });
+  std::sort(c.begin(), c.end(), likelier);
+  size_t n = 0;
+  while (n < c.size() && sum < top_p * total) sum += static_cast<double>(c[n++].weight);
+  c.resize(std::max<size_t>(n, 1));
+}
+
+}  // namespace
+
+void validate(const SamplingOptions& o) {
+  auto check = [](bool ok, const char* name, const char* range, double got) {
+    if (!ok) fail("[sampling] ", name, ": expected ", range, ", got ", got);
+  };
+  check(o.temperature >= 0 && o.temperature <= 100, "temperature", "0 to 100", o.temperature);
+  check(o.top_p > 0 && o.top_p <= 1, "top_p", "above 0 and at most 1", o.top_p);
+  check(o.top_k >= 0, "top_k", "0 or more", o.top_k);
+  check(o.min_p >= 0 && o.min_p < 1, "min_p", "0 or more, below 1", o.min_p);
+  check(o.repetition_penalty > 0 && o.repetition_penalty <= 100, "repetition_penalty", "above 0 and at most 100",
+        o.repetition_penalty);
+  check(o.max_tokens > 0, "max_tokens", "1 or more", o.max_tokens);
+  for (const std::string& s : o.stop)
+    if (s.empty()) fail("[sampling] stop: expected texts that are not empty, got \"\"");
+}
+
+int32_t sample(std::span<float> logits, std::span<const int32_t> used, const SamplingOptions& o, Rng rng) {
+  if (o.repetition_penalty != 1) penalise(logits, used, static_cast<float>(o.repetition_penalty));
+  const auto best = std::max_element(logits.begin(), logits.end());
+  // Below this temperature every weight but the best one's would be zero or the division would overflow.
+  if (o.temperature < 1e-4) return static_cast<int32_t>(best - logits.begin());
+  const float max = *best, scale = static_cast<float>(1 / o.temperature);
+  static thread_local std::vector<Candidate> c;
+  c.resize(logits.size());
+  for (size_t i = 0; i < c.size(); ++i) c[i] = {std::exp((logits[i] - max) * scale), static_cast<int32_t>(i)};
+  if (o.top_k > 0) keep_top_k(c, o.top_k);
+  if (o.top_p < 1) keep_top_p(c, o.top_p);
+  if (o.min_p > 0) std::erase_if(c, [&](const Candidate& x) { return static_cast<double>(x.weight) < o.min_p; });
+  return draw(c, rng.uniform());
+}
+
+}  // namespace puyu

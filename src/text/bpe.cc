@@ -1,0 +1,341 @@
+#include "text/bpe.h"
+
+#include <algorithm>
+#include <bit>
+#include <queue>
+
+#include "base/error.h"
+#include "base/utf8.h"
+
+namespace puyu {
+namespace {
+
+constexpr int kIdBits = 20;
+constexpr uint64_t kEmpty = ~uint64_t{0};
+constexpr uint32_t kNoRank = ~uint32_t{0};
+constexpr int kPairFilterBits = 20;
+constexpr size_t kShortChunk = 48;  // up to here a scan for the best join beats a heap
+constexpr uint64_t kMix = 0x9E3779B97F4A7C15ull;
+
+uint64_t slot(uint64_t key, size_t table_size) {  // table_size is a power of two
+  return (key * kMix) >> (64 - std::countr_zero(table_size));
+}
+size_t table_size_for(size_t n) { return std::bit_ceil(std::max<size_t>(n * 2, 16)); }
+uint64_t join_key(int32_t left, int32_t right) {
+  return static_cast<uint64_t>(left) << kIdBits | static_cast<uint64_t>(right);
+}
+// Exact for pairs of ASCII, hashed for the others: a false alarm costs time, never a result.
+uint64_t pair_bit(char32_t a, char32_t b) {
+  if ((a | b) < 128) return a << 7 | b;
+  uint64_t key = (static_cast<uint64_t>(a) << 21 | b) * kMix;
+  return (128 * 128) + ((key ^ key >> 32) * kMix >> (64 - kPairFilterBits));
+}
+
+size_t read_character(std::string_view s, size_t i, char32_t& c) {
+  auto b = static_cast<unsigned char>(s[i]);
+  if (b < 0x80) return c = b, 1;
+  return decode_utf8(s, i, c);
+}
+
+// As SentencePiece's identity normaliser: each byte that starts no valid character becomes U+FFFD, U+2581 is a space.
+std::string normalized(std::string_view text) {
+  std::string out;
+  out.reserve(text.size() + 16);
+  char32_t c = 0;
+  for (size_t i = 0, n = 0; i < text.size(); i += std::max<size_t>(n, 1)) {
+    n = read_character(text, i, c);
+    if (n == 0)
+      out += "\xEF\xBF\xBD";
+    else if (c == 0x2581)
+      out += ' ';
+    else
+      out += text.substr(i, n);
+  }
+  return out;
+}
+
+}  // namespace
+
+// Neighbouring characters that may join, as symbols.
+struct BpeEncoder::Chunk {
+  std::string_view text;
+  std::vector<int32_t> symbols;
+  uint64_t hash = 0;
+  void add(int32_t symbol) {
+    symbols.push_back(symbol);
+    hash = (hash + static_cast<uint64_t>(symbol) + 1) * kMix;
+    hash ^= hash >> 29;
+  }
+};
+
+BpeEncoder::BpeEncoder(const Vocabulary& v)
+    : byte_fallback_(v.byte_fallback),
+      lossless_(v.lossless),
+      dummy_prefix_(v.add_dummy_prefix),
+      num_pieces_(static_cast<int32_t>(v.pieces.size())) {
+  add_symbols(v);
+  add_joins(v);
+  add_whole_pieces();
+}
+
+void BpeEncoder::add_symbols(const Vocabulary& v) {
+  bmp_symbols_.assign(0x10000, -1);
+  pair_bits_.assign((128 * 128 + (size_t{1} << kPairFilterBits)) / 64, 0);
+  auto set_symbol = [&](char32_t c, int32_t id) { (c < 0x10000 ? bmp_symbols_[c] : astral_symbols_[c]) = id; };
+  std::vector<char32_t> inner;  // every character of every piece
+  for (int32_t id = 0; id < num_pieces_; ++id) {
+    const Piece& p = v.pieces[id];
+    // Text holds no U+0020 once it is normalised, so a piece with one is never met.
+    const bool usable = p.text.find(' ') == p.text.npos && valid_utf8(p.text);
+    texts_.push_back(usable ? with_spaces(p.text) : "");
+    if (p.kind == PieceKind::kUnknown) unknown_ = id;
+    if (p.kind == PieceKind::kByte) byte_ids_[byte_of_piece(p.text)] = id;
+    if (p.kind == PieceKind::kUserDefined && usable) {
+      bool special = std::ranges::any_of(v.specials, [&](const auto& s) { return s.first == id; });
+      user_defined_.push_back({texts_[id], id, special});
+      user_defined_first_[static_cast<unsigned char>(texts_[id][0])] = true;
+    }
+    if (p.kind != PieceKind::kNormal || !usable) continue;
+    char32_t c = 0, last = 0;
+    for (size_t i = 0, n = 0; i < texts_[id].size(); i += n, last = c) {
+      n = read_character(texts_[id], i, c);
+      inner.push_back(c);
+      if (i > 0) pair_bits_[pair_bit(last, c) / 64] |= uint64_t{1} << (pair_bit(last, c) % 64);
+      if (n == texts_[id].size()) set_symbol(c, id);
+    }
+  }
+  for (char32_t c : inner)
+    if (symbol_of(c) < 0) {
+      set_symbol(c, static_cast<int32_t>(texts_.size()));
+      append_utf8(texts_.emplace_back(), c);
+    }
+  std::ranges::sort(user_defined_, {}, &UserDefined::text);
+}
+
+void BpeEncoder::add_joins(const Vocabulary& v) {
+  std::vector<int32_t> normal;
+  for (int32_t id = 0; id < num_pieces_; ++id)
+    if (v.pieces[id].kind == PieceKind::kNormal && !texts_[id].empty()) normal.push_back(id);
+  std::ranges::stable_sort(normal, std::ranges::greater{}, [&](int32_t id) { return v.pieces[id].score; });
+  ranks_.assign(num_pieces_, kNoRank);
+  for (size_t i = 0; i < normal.size(); ++i) {
+    bool tie = i > 0 && v.pieces[normal[i]].score == v.pieces[normal[i - 1]].score;
+    ranks_[normal[i]] = tie ? ranks_[normal[i - 1]] : static_cast<uint32_t>(i);
+  }
+
+  std::unordered_map<std::string_view, int32_t> ids;
+  ids.reserve(texts_.size() * 2);
+  for (int32_t id : normal) ids.emplace(texts_[id], id);
+  for (size_t id = num_pieces_; id < texts_.size(); ++id) ids.emplace(texts_[id], static_cast<int32_t>(id));
+  std::vector<uint64_t> entries;
+  for (int32_t id : normal) {
+    std::string_view text = texts_[id];
+    for (size_t cut = 1; cut < text.size(); ++cut) {
+      if ((text[cut] & 0xC0) == 0x80) continue;  // inside a character
+      auto left = ids.find(text.substr(0, cut));
+      if (left == ids.end()) continue;
+      auto right = ids.find(text.substr(cut));
+      if (right == ids.end()) continue;
+      entries.push_back(join_key(left->second, right->second) << kIdBits | static_cast<uint64_t>(id));
+    }
+  }
+  joins_.assign(table_size_for(entries.size()), kEmpty);
+  for (uint64_t e : entries) {
+    size_t i = slot(e >> kIdBits, joins_.size());
+    while (joins_[i] != kEmpty) i = (i + 1) & (joins_.size() - 1);
+    joins_[i] = e;
+  }
+}
+
+// Not every piece encodes to itself: another join may come first. Those that do are found without joining.
+void BpeEncoder::add_whole_pieces() {
+  std::vector<std::pair<uint64_t, int32_t>> found;
+  for (int32_t id = 0; id < num_pieces_; ++id) {
+    if (ranks_[id] == kNoRank) continue;
+    Chunk chunk;
+    char32_t c = 0;
+    for (size_t i = 0, n = 0; i < texts_[id].size(); i += n) {
+      n = read_character(texts_[id], i, c);
+      chunk.add(symbol_of(c));
+    }
+    if (chunk.symbols.size() < 2) continue;
+    join_long(chunk.symbols);
+    if (chunk.symbols.size() == 1) found.emplace_back(chunk.hash, id);
+  }
+  wholes_.assign(table_size_for(found.size()), -1);
+  for (const auto& [hash, id] : found) {
+    size_t i = slot(hash, wholes_.size());
+    while (wholes_[i] >= 0) i = (i + 1) & (wholes_.size() - 1);
+    wholes_[i] = id;
+  }
+}
+
+int32_t BpeEncoder::symbol_of(char32_t c) const {
+  if (c < 0x10000) return bmp_symbols_[c];
+  auto it = astral_symbols_.find(c);
+  return it == astral_symbols_.end() ? -1 : it->second;
+}
+
+bool BpeEncoder::may_join(char32_t a, char32_t b) const {
+  uint64_t bit = pair_bit(a, b);
+  return pair_bits_[bit / 64] >> (bit % 64) & 1;
+}
+
+int32_t BpeEncoder::joined(int32_t left, int32_t right) const {
+  const uint64_t key = join_key(left, right);
+  for (size_t i = slot(key, joins_.size()); joins_[i] != kEmpty; i = (i + 1) & (joins_.size() - 1))
+    if (joins_[i] >> kIdBits == key) return static_cast<int32_t>(joins_[i] & ((1 << kIdBits) - 1));
+  return -1;
+}
+
+int32_t BpeEncoder::whole_piece(const Chunk& chunk) const {
+  for (size_t i = slot(chunk.hash, wholes_.size()); wholes_[i] >= 0; i = (i + 1) & (wholes_.size() - 1))
+    if (texts_[wholes_[i]] == chunk.text) return wholes_[i];
+  return -1;
+}
+
+// Index of the longest user-defined piece that text starts with, or -1: narrows the sorted list byte by byte.
+int32_t BpeEncoder::user_defined_at(std::string_view text, bool spell_specials) const {
+  auto first = user_defined_.begin(), last = user_defined_.end();
+  int32_t best = -1;
+  for (size_t depth = 0; depth < text.size() && first != last; ++depth) {
+    auto byte_at = [depth](const UserDefined& u) {
+      return static_cast<int>(static_cast<unsigned char>(u.text[depth]));
+    };
+    if (first->text.size() == depth) ++first;  // ended here; the others are longer
+    auto range =
+        std::ranges::equal_range(first, last, static_cast<int>(static_cast<unsigned char>(text[depth])), {}, byte_at);
+    first = range.begin(), last = range.end();
+    if (first != last && first->text.size() == depth + 1 && !(spell_specials && first->special))
+      best = static_cast<int32_t>(first - user_defined_.begin());
+  }
+  return best;
+}
+
+void BpeEncoder::put_unknown(std::string_view bytes, std::vector<int32_t>& out) const {
+  if (byte_fallback_)
+    for (char b : bytes) out.push_back(byte_ids_[static_cast<unsigned char>(b)]);
+  else if (out.empty() || out.back() != unknown_)  // a run of unknown characters is one <unk>
+    out.push_back(unknown_);
+}
+
+void BpeEncoder::put(int32_t symbol, std::vector<int32_t>& out) const {
+  if (symbol < num_pieces_)
+    out.push_back(symbol);
+  else
+    put_unknown(texts_[symbol] == " " ? kSpaceMark : std::string_view(texts_[symbol]), out);
+}
+
+void BpeEncoder::finish(Chunk& chunk, std::vector<int32_t>& out) const {
+  auto& s = chunk.symbols;
+  if (s.empty()) return;
+  if (s.size() > 1) {
+    if (int32_t whole = whole_piece(chunk); whole >= 0)
+      s.assign(1, whole);
+    else if (s.size() <= kShortChunk)
+      join_short(s);
+    else
+      join_long(s);
+  }
+  for (int32_t symbol : s) put(symbol, out);
+  s.clear();
+  chunk.hash = 0;
+}
+
+void BpeEncoder::join_short(std::vector<int32_t>& s) const {
+  std::array<int32_t, kShortChunk> made;
+  std::array<uint32_t, kShortChunk> rank;
+  size_t n = s.size();
+  auto look = [&](size_t i) {
+    made[i] = joined(s[i], s[i + 1]);
+    rank[i] = made[i] < 0 ? kNoRank : ranks_[made[i]];
+  };
+  for (size_t i = 0; i + 1 < n; ++i) look(i);
+  while (n > 1) {
+    size_t best = 0;
+    for (size_t i = 1; i + 1 < n; ++i)
+      if (rank[i] < rank[best]) best = i;
+    if (rank[best] == kNoRank) break;
+    s[best] = made[best];
+    --n;
+    for (size_t i = best + 1; i < n; ++i) s[i] = s[i + 1], rank[i] = rank[i + 1], made[i] = made[i + 1];
+    if (best > 0) look(best - 1);
+    if (best + 1 < n) look(best);
+  }
+  s.resize(n);
+}
+
+void BpeEncoder::join_long(std::vector<int32_t>& s) const {
+  struct Join {
+    uint64_t order;  // rank, then position
+    int32_t made;
+    bool operator<(const Join& o) const { return order > o.order; }
+  };
+  constexpr uint32_t kEnd = ~uint32_t{0};
+  const auto n = static_cast<uint32_t>(s.size());
+  std::vector<uint32_t> next(n), prev(n);
+  std::vector<Join> joins;
+  auto candidate = [&](uint32_t i) -> Join {
+    int32_t made = joined(s[i], s[next[i]]);
+    return {made < 0 ? kEmpty : static_cast<uint64_t>(ranks_[made]) << 32 | i, made};
+  };
+  for (uint32_t i = 0; i < n; ++i) next[i] = i + 1 < n ? i + 1 : kEnd, prev[i] = i > 0 ? i - 1 : kEnd;
+  for (uint32_t i = 0; i + 1 < n; ++i)
+    if (Join j = candidate(i); j.made >= 0) joins.push_back(j);
+  std::priority_queue<Join> queue({}, std::move(joins));
+  while (!queue.empty()) {
+    Join j = queue.top();
+    queue.pop();
+    auto i = static_cast<uint32_t>(j.order);
+    if (s[i] < 0 || next[i] == kEnd || joined(s[i], s[next[i]]) != j.made) continue;  // one of the two has changed
+    uint32_t gone = next[i];
+    s[i] = j.made;
+    s[gone] = -1;
+    next[i] = next[gone];
+    if (next[i] != kEnd) prev[next[i]] = i;
+    for (uint32_t at : {prev[i], i})
+      if (at != kEnd && next[at] != kEnd)
+        if (Join k = candidate(at); k.made >= 0) queue.push(k);
+  }
+  std::erase(s, -1);
+}
+
+void BpeEncoder::encode(std::string_view text, bool spell_specials, std::vector<int32_t>& out) const {
+  if (text.empty()) return;
+  std::string copy;
+  if (!lossless_ && (text.find(kSpaceMark) != text.npos || !valid_utf8(text))) text = copy = normalized(text);
+  if (dummy_prefix_) text = copy = cat(" ", text);
+  Chunk chunk;
+  chunk.symbols.reserve(64);
+  size_t start = 0;
+  char32_t c = 0, last = 0;
+  auto end_chunk = [&](size_t at) {
+    chunk.text = text.substr(start, at - start);
+    finish(chunk, out);
+    start = at;
+  };
+  for (size_t i = 0, n = 0; i < text.size(); i += n, last = c) {
+    if (user_defined_first_[static_cast<unsigned char>(text[i])]) {
+      if (int32_t u = user_defined_at(text.substr(i), spell_specials); u >= 0) {
+        end_chunk(i);
+        n = user_defined_[u].text.size();
+        start = i + n;
+        out.push_back(user_defined_[u].id);
+        continue;
+      }
+    }
+    n = read_character(text, i, c);
+    int32_t symbol = n == 0 ? -1 : symbol_of(c);
+    if (symbol < 0 || chunk.symbols.empty() || !may_join(last, c)) end_chunk(i);
+    if (symbol >= 0) {
+      chunk.add(symbol);
+      continue;
+    }
+    n = std::max<size_t>(n, 1);
+    put_unknown(c == ' ' && !lossless_ ? kSpaceMark : text.substr(i, n), out);
+    start = i + n;
+  }
+  end_chunk(text.size());
+}
+
+}  // namespace puyu

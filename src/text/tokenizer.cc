@@ -1,0 +1,133 @@
+#include "text/tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/utf8.h"
+#include "text/bpe.h"
+#include "text/sentencepiece.h"
+#include "text/tokenizer_impl.h"
+
+namespace puyu {
+namespace {
+
+std::string find_model(const std::string& path) {
+  if (!is_directory(path)) return path;
+  for (const char* name : {"/tokenizer.puyu", "/tokenizer.model"})
+    if (file_exists(path + name)) return path + name;
+  fail("[tokenizer] ", path, ": expected tokenizer.puyu or tokenizer.model in this folder, found neither");
+}
+
+}  // namespace
+
+Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)), encoder(vocabulary) {
+  fingerprint = hash64(serialize_vocabulary(vocabulary));
+  special_ids.resize(vocabulary.pieces.size());
+  for (const auto& [id, name] : vocabulary.specials)
+    specials[name] = id, special_ids[id] = true, special_starts += name[0];
+  for (size_t id = 0; id < vocabulary.pieces.size(); ++id) {
+    const Piece& p = vocabulary.pieces[id];
+    if (p.kind == PieceKind::kByte)
+      bytes.emplace_back(1, static_cast<char>(byte_of_piece(p.text)));
+    else if (p.kind == PieceKind::kUnknown)
+      bytes.emplace_back(" \u2047 ");  // as SentencePiece shows <unk>
+    else
+      bytes.push_back(with_spaces(p.text));
+  }
+  for (const auto& [id, name] : vocabulary.specials) bytes[id] = name;
+}
+
+Tokenizer make_tokenizer(Vocabulary v) { return Tokenizer(std::make_shared<const Tokenizer::Impl>(std::move(v))); }
+
+Tokenizer Tokenizer::load(const std::string& path) {
+  const std::string file = find_model(path);
+  MappedFile map(file);
+  return make_tokenizer(is_vocabulary_file(map.bytes()) ? parse_vocabulary(map.bytes(), file)
+                                                        : parse_sentencepiece(map.bytes(), file));
+}
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
+  std::vector<int32_t> ids;
+  impl_->encoder.encode(text, false, ids);
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::encode_untrusted(std::string_view text) const {
+  std::vector<int32_t> ids;
+  impl_->encoder.encode(text, true, ids);
+  return ids;
+}
+
+std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text) const {
+  std::vector<int32_t> ids;
+  size_t start = 0;
+  for (size_t i = 0; (i = text.find_first_of(impl_->special_starts, i)) != text.npos;) {
+    const std::pair<const std::string, int32_t>* found = nullptr;  // the longest that begins here
+    for (const auto& s : impl_->specials)
+      if (text.substr(i).starts_with(s.first) && (!found || s.first.size() > found->first.size())) found = &s;
+    if (!found) {
+      ++i;
+      continue;
+    }
+    impl_->encoder.encode(text.substr(start, i - start), false, ids);
+    ids.push_back(found->second);
+    start = i += found->first.size();
+  }
+  impl_->encoder.encode(text.substr(start), false, ids);
+  return ids;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_specials) const {
+  std::string out;
+  bool first = impl_->vocabulary.add_dummy_prefix;
+  for (int32_t id : ids) {
+    if (id < 0 || id >= vocab_size()) fail("[tokenizer] id ", id, " is outside the vocabulary of ", vocab_size());
+    if (impl_->special_ids[id]) {
+      if (keep_specials) out += impl_->bytes[id];
+      continue;
+    }
+    std::string_view piece = impl_->bytes[id];
+    if (std::exchange(first, false) && piece.starts_with(' ')) piece.remove_prefix(1);
+    out += piece;
+  }
+  return out;
+}
+
+int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->vocabulary.pieces.size()); }
+int32_t Tokenizer::bos() const { return special("<s>"); }
+int32_t Tokenizer::eos() const { return special("</s>"); }
+
+int32_t Tokenizer::special(std::string_view text) const {
+  if (auto it = impl_->specials.find(text); it != impl_->specials.end()) return it->second;
+  std::string known;
+  for (const auto& s : impl_->specials) known += (known.empty() ? "" : ", ") + s.first;
+  fail("[tokenizer] no special token '", text, "' in this vocabulary; it has ", known.empty() ? "none" : known);
+}
+
+bool Tokenizer::is_special(int32_t id) const { return id >= 0 && id < vocab_size() && impl_->special_ids[id]; }
+bool Tokenizer::is_special(std::string_view text) const { return impl_->specials.contains(text); }
+uint64_t Tokenizer::fingerprint() const { return impl_->fingerprint; }
+void Tokenizer::save(const std::string& path) const { write_vocabulary(impl_->vocabulary, path); }
+
+std::string StreamDecoder::push(int32_t id) {
+  pending_ += tokenizer_.decode({&id, 1});
+  // What is whole can go: all but the last bytes when they may still grow to a character.
+  size_t whole = pending_.size();
+  for (size_t back = 1; back <= std::min<size_t>(3, pending_.size()); ++back) {
+    auto b = static_cast<unsigned char>(pending_[pending_.size() - back]);
+    if ((b & 0xC0) == 0x80) continue;
+    size_t need = b >= 0xF0 ? 4 : b >= 0xE0 ? 3 : b >= 0xC0 ? 2 : 1;
+    if (need > back) whole = pending_.size() - back;
+    break;
+  }
+  std::string out = repair_utf8(std::string_view(pending_).substr(0, whole));
+  pending_.erase(0, whole);
+  return out;
+}
+
+std::string StreamDecoder::finish() { return repair_utf8(std::exchange(pending_, {})); }
+
+}  // namespace puyu
