@@ -16,6 +16,7 @@ namespace {
 const Verb* const kVerbs[] = {
     &kTokenizerVerb,  //
     &kTrainVerb,  //
+    &kBenchVerb,  //
     &kInfoVerb,  //
 };
 

@@ -6,6 +6,7 @@ namespace puyu {
 
 extern const Verb kTokenizerVerb;
 extern const Verb kTrainVerb;
+extern const Verb kBenchVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu
