@@ -101,6 +101,7 @@ ShardReader::ShardReader(const std::string& path, bool verify) : file_(path) {
   data_ = file_.data() + sizeof h, ends_ = data_ + token_span, sources_ = ends_ + h.documents * 8;
   for (int64_t d = 0, last = 0; d < documents_; last = end(d++))
     if (end(d) <= last || end(d) > tokens_) fail("[shard] ", path, ": document ", d, " has an impossible end offset");
+  if (tokens_ != (documents_ ? end(documents_ - 1) : 0)) fail("[shard] ", path, ": tokens after the last document");
 }
 int64_t ShardReader::end(int64_t doc) const {
   uint64_t v = 0;

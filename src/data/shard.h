@@ -1,6 +1,6 @@
 // Token shards: documents as token ids in one file, mapped into memory (docs/formats.md, "token shard").
 // Layout, little endian: header (64 bytes: magic "PUYUTOK1", version, token width, counts, tokenizer fingerprint,
-// XXH3 of the rest), then tokens (u16 or u32), then one end offset (u64) and then one source number (u16) a
+// XXH3 of the rest), then tokens (u16 or u32), then one end offset (u64) a document, then one u16 source number a
 // document.
 #pragma once
 #include <cstdint>
