@@ -1,4 +1,5 @@
-// puyu bench: what this machine can do, and how much of it puyu uses. (Not cmd_bench.cc: *_bench.cc are micro-benchmarks.)
+// puyu bench: what this machine can do, and how much of it puyu uses. Not named cmd_bench.cc, because *_bench.cc are
+// micro-benchmarks.
 #include "cli/bench.h"
 #include "cli/verbs.h"
 

@@ -1,5 +1,4 @@
 // puyu: one program, one verb a task. Exit codes: 0 done, 1 failed, 2 bad use.
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <exception>
@@ -14,8 +13,13 @@ namespace puyu {
 namespace {
 
 const Verb* const kVerbs[] = {
+    &kDataVerb,  //
     &kTokenizerVerb,  //
     &kTrainVerb,  //
+    &kGenerateVerb,  //
+    &kChatVerb,  //
+    &kServeVerb,  //
+    &kEvalVerb,  //
     &kBenchVerb,  //
     &kInfoVerb,  //
 };
@@ -40,10 +44,7 @@ int run_verb(const std::string& name, const std::vector<std::string>& argv) {
   for (const Verb* v : kVerbs)
     if (name == v->name) {
       try {
-        int code = v->run(argv);
-        if (std::fflush(stdout) != 0 || std::ferror(stdout))
-          fail("cannot write to standard output: ", std::strerror(errno));
-        return code;
+        return v->run(argv);
       } catch (const UsageError& e) {
         std::fprintf(stderr, "puyu %s: %s\nusage: %s\n", v->name, e.what(), v->usage);
         return 2;

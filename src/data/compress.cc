@@ -100,8 +100,7 @@ bool InputStream::read(std::string& out) {
 }
 
 void InputStream::read_all(std::string& out, size_t most) {
-  while (out.size() <= most && read(out)) {
-  }
+  while (out.size() <= most && read(out)) {}
 }
 
 bool InputStream::read_line(std::string& line) {

@@ -14,15 +14,14 @@ namespace puyu {
 namespace {
 
 constexpr std::pair<std::string_view, std::string_view> kCode[] = {
-    {"c", "c"},           {"h", "cpp"},        {"cc", "cpp"},    {"cpp", "cpp"},        {"cxx", "cpp"},
-    {"hpp", "cpp"},       {"hh", "cpp"},       {"tcc", "cpp"},   {"cu", "cpp"},         {"py", "python"},
-    {"js", "javascript"}, {"mjs", "javascript"}, {"ts", "typescript"}, {"go", "go"},    {"rs", "rust"},
-    {"java", "java"},     {"sh", "shell"},     {"bash", "shell"}, {"pl", "perl"},       {"pm", "perl"},
-    {"rb", "ruby"},       {"php", "php"},      {"lua", "lua"},   {"sql", "sql"},        {"cs", "csharp"},
-    {"kt", "kotlin"},     {"swift", "swift"},  {"scala", "scala"}, {"hs", "haskell"},   {"cmake", "cmake"}};
+    {"c", "c"},           {"h", "cpp"},          {"cc", "cpp"},        {"cpp", "cpp"},    {"cxx", "cpp"},
+    {"hpp", "cpp"},       {"hh", "cpp"},         {"tcc", "cpp"},       {"cu", "cpp"},     {"py", "python"},
+    {"js", "javascript"}, {"mjs", "javascript"}, {"ts", "typescript"}, {"go", "go"},      {"rs", "rust"},
+    {"java", "java"},     {"sh", "shell"},       {"bash", "shell"},    {"pl", "perl"},    {"pm", "perl"},
+    {"rb", "ruby"},       {"php", "php"},        {"lua", "lua"},       {"sql", "sql"},    {"cs", "csharp"},
+    {"kt", "kotlin"},     {"swift", "swift"},    {"scala", "scala"},   {"hs", "haskell"}, {"cmake", "cmake"}};
 
-constexpr const char* kMonths[] = {"jan", "feb", "mar", "apr", "may", "jun",
-                                   "jul", "aug", "sep", "oct", "nov", "dec"};
+constexpr const char* kMonths[] = {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"};
 
 // A string field by the first of its names that is there.
 std::string text_field(const simdjson::dom::object& o, std::initializer_list<const char*> names) {
@@ -84,9 +83,17 @@ std::optional<Document> parse_document(std::string_view line, std::string& reaso
   return d;
 }
 
-std::string code_language(std::string_view file_name) {
+std::string code_language(std::string_view file_name, std::string_view bytes) {
+  file_name = file_name.substr(file_name.rfind('/') + 1);
   size_t dot = file_name.rfind('.');
-  if (dot == std::string_view::npos) return "";
+  if (dot == std::string_view::npos) {
+    std::string_view line = bytes.substr(0, std::min<size_t>(bytes.find('\n'), 200));
+    if (line.find("-*- C++ -*-") != std::string_view::npos) return "cpp";
+    if (!line.starts_with("#!")) return "";
+    return line.find("python") != std::string_view::npos ? "python"
+           : line.find("perl") != std::string_view::npos ? "perl"
+                                                         : "shell";
+  }
   for (auto& [ending, language] : kCode)
     if (file_name.substr(dot + 1) == ending) return std::string(language);
   return "";

@@ -33,8 +33,9 @@ std::optional<Document> parse_document(std::string_view line, std::string& reaso
 // "en" and "zh" for themselves, "code" for programming languages, "other" for the rest: the unit of rules and of
 // held-out sets.
 std::string language_group(std::string_view language);
-// The programming language of a file name by its ending, or "".
-std::string code_language(std::string_view file_name);
+// The programming language by the file name's ending, or without one by its first line ("#!/bin/sh", "-*- C++ -*-");
+// "" when it is no code.
+std::string code_language(std::string_view file_name, std::string_view bytes = {});
 // "1 September 2022", "2022年9月", "Sep 2022", "2022-9-1 …" as ISO 8601; "" when it is not understood.
 std::string iso_date(std::string_view text);
 

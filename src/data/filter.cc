@@ -61,8 +61,7 @@ size_t count_chars(std::string_view s) {
 
 char32_t last_char(std::string_view line) {
   size_t i = line.size();
-  while (i > 0 && (line[--i] & 0xc0) == 0x80) {
-  }
+  while (i > 0 && (line[--i] & 0xc0) == 0x80) {}
   char32_t c = 0;
   return decode_utf8(line, i, c) ? c : 0;
 }
@@ -185,7 +184,7 @@ void measure_ngrams(const std::vector<Word>& words, const FilterRules& rules, Te
   WordLengths lengths(words);
   std::vector<uint64_t> grams(words.size());
   for (size_t i = 0; i < words.size(); ++i) grams[i] = words[i].hash;
-  double S::*const tops[] = {&S::top_2gram, &S::top_3gram, &S::top_4gram};
+  double S::* const tops[] = {&S::top_2gram, &S::top_3gram, &S::top_4gram};
   for (size_t n = 2; n <= 4 && words.size() >= n; ++n) {
     extend_ngrams(words, n, grams);
     s.*tops[n - 2] = top_share(grams, n, lengths);
@@ -231,7 +230,8 @@ FilterRules english_rules() {
 
 FilterRules chinese_rules() {
   FilterRules r;
-  r.min_chars = 24, r.max_words = 200000, r.min_alpha_words = 0.735, r.min_stop_words = 1, r.min_ended_lines = 0.106;
+  r.min_chars = 16, r.short_words = 100, r.max_words = 200000, r.min_alpha_words = 0.735, r.min_stop_words = 1,
+  r.min_ended_lines = 0.106;
   r.min_letters = 0.5, r.max_symbol_words = 0.1, r.max_bullet_lines = 0.9, r.max_ellipsis_lines = 0.3;
   r.max_mean_word = 5, r.max_duplicate_lines = 0.287, r.max_duplicate_line_chars = 0.2;
   r.max_top_2gram = 0.256, r.max_top_3gram = 0.201, r.max_top_4gram = 0.171;
@@ -253,7 +253,12 @@ TextStats measure(std::string_view text, const FilterRules& rules, bool chinese)
   std::vector<Word> words = split_words(text);
   measure_words(words, chinese, s);
   s.symbol_words /= std::max(1.0, s.words);
-  if (rules.max_top_2gram >= 0 || !rules.max_duplicate_ngrams.empty()) measure_ngrams(words, rules, s);
+  bool wants_ngrams = rules.max_top_2gram >= 0 || rules.max_top_3gram >= 0 || rules.max_top_4gram >= 0 ||
+                      !rules.max_duplicate_ngrams.empty();
+  if (s.words < rules.short_words)
+    s.stop_words = rules.min_stop_words;
+  else if (wants_ngrams)
+    measure_ngrams(words, rules, s);
   return s;
 }
 
@@ -272,7 +277,7 @@ Verdict judge(std::string_view text, const FilterRules& rules, bool chinese) {
 }
 
 int64_t remove_policy_lines(std::string& text) {
-  constexpr std::string_view kPhrases[] = {"javascript",   "terms of use", "privacy policy", "cookie policy",
+  constexpr std::string_view kPhrases[] = {"javascript",   "terms of use",   "privacy policy", "cookie policy",
                                            "uses cookies", "use of cookies", "use cookies"};
   std::string out, lower;
   int64_t removed = 0;
@@ -282,9 +287,9 @@ int64_t remove_policy_lines(std::string& text) {
     at = end + 1;
     lower.assign(line);
     for (char& c : lower) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    bool policy = line.size() < 300 && std::any_of(std::begin(kPhrases), std::end(kPhrases), [&](std::string_view p) {
-                    return lower.find(p) != std::string::npos;
-                  });
+    bool policy = line.size() < 300 && std::any_of(
+                                           std::begin(kPhrases), std::end(kPhrases),
+                                           [&](std::string_view p) { return lower.find(p) != std::string::npos; });
     removed += policy;
     if (!policy) out.append(line) += '\n';
   }

@@ -40,6 +40,7 @@ struct FilterRules {
   double max_top_2gram = -1, max_top_3gram = -1, max_top_4gram = -1;
   std::vector<double> max_duplicate_ngrams;  // for n = 5, 6, … 10
   std::vector<std::string> banned;           // a document that holds one of these is dropped
+  double short_words = 0;                    // texts with fewer words: stop words and n-grams say nothing
 
   template <class F>
   void fields(F&& f) {
@@ -68,6 +69,7 @@ struct FilterRules {
     f("max_top_3gram", max_top_3gram, "the same for 3-grams");
     f("max_top_4gram", max_top_4gram, "the same for 4-grams");
     f("max_duplicate_ngrams", max_duplicate_ngrams, "share of characters in repeated 5- to 10-grams (Gopher)");
+    f("short_words", short_words, "texts with fewer words are not judged by stop words and n-grams");
     f("banned", banned, "texts that no document may hold (C4)");
   }
 };

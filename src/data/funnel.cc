@@ -35,7 +35,8 @@ std::string padded(std::string text, size_t width, bool right) {
 
 std::string row(const std::string& what, const Amount& a, const std::string& share) {
   return padded(what, 34, false) + padded(std::to_string(a.documents), 10, true) +
-         padded(format_count(static_cast<double>(a.bytes), "B"), 12, true) + padded(share, 9, true) + "\n";
+         padded(a.bytes < 0 ? "" : format_count(static_cast<double>(a.bytes), "B"), 12, true) + padded(share, 9, true) +
+         "\n";
 }
 
 std::string percent(int64_t part, int64_t whole) {
@@ -83,8 +84,11 @@ Json to_json(const Funnel& f) {
 Funnel funnel_from_json(const Json& j) {
   Funnel f;
   for (const Json& s : j.at("stages").as_array()) {
-    Stage stage{s.at("name").as_string(), amount_from(s.at("in")), amount_from(s.at("kept")),
-                amounts_from(s.at("dropped")), {}};
+    Stage stage{s.at("name").as_string(),
+                amount_from(s.at("in")),
+                amount_from(s.at("kept")),
+                amounts_from(s.at("dropped")),
+                {}};
     for (const auto& [kind, n] : s.at("changed").as_object()) stage.changed[kind] = n.as_int();
     f.stages.push_back(std::move(stage));
   }
@@ -103,7 +107,7 @@ std::string format_funnel(const Funnel& f) {
     std::stable_sort(dropped.begin(), dropped.end(),
                      [](auto& a, auto& b) { return a.second.documents > b.second.documents; });
     for (const auto& [rule, a] : dropped) out += row("    - " + rule, a, percent(a.documents, all));
-    for (const auto& [kind, n] : s.changed) out += row("    ~ " + kind, {n, 0}, percent(n, all));
+    for (const auto& [kind, n] : s.changed) out += row("    ~ " + kind, {n, -1}, percent(n, all));
     out += row(s.name, s.kept, percent(s.kept.documents, all));
   }
   for (const auto& [name, a] : f.languages) out += row("  language " + name, a, percent(a.documents, all));

@@ -51,7 +51,7 @@ std::string hex_key(const std::string& text) {
 void add_source(std::vector<InputFile>& out, const SourceConfig& s) {
   size_t prefix = is_directory(s.path) ? s.path.size() + !s.path.ends_with('/') : s.path.rfind('/') + 1;
   for (const std::string& path : list_files(s.path)) {
-    struct stat st {};
+    struct stat st{};
     int64_t bytes = stat(path.c_str(), &st) == 0 ? static_cast<int64_t>(st.st_size) : 0;
     std::string name = path.substr(prefix);
     if (name.starts_with('.') || name.find("/.") != std::string::npos) continue;  // markers and the like
@@ -66,7 +66,7 @@ std::string options_text(PipelineConfig config) {
 }
 
 std::string file_stamp(const InputFile& f) {
-  struct stat st {};
+  struct stat st{};
   stat(f.path.c_str(), &st);
   return cat(f.source, "\n", f.name, "\n", f.language, "\n", st.st_size, " ", st.st_mtim.tv_sec, " ",
              st.st_mtim.tv_nsec, "\n");
@@ -219,7 +219,8 @@ bool keep_document(const Document& d, const Duplicate& twin, const std::vector<D
     if (twin.survivor >= 0 && twin.exact == exact) {
       const char* rule = exact ? "same_text" : "similar_text";
       s.dropped[rule].add(bytes);
-      ledger += ledger_line(d, s.name.c_str(), "drop", rule, twin.similarity, threshold, id_hex(keys[twin.survivor].id));
+      ledger +=
+          ledger_line(d, s.name.c_str(), "drop", rule, twin.similarity, threshold, id_hex(keys[twin.survivor].id));
       return false;
     }
     s.kept.add(bytes);
@@ -293,7 +294,8 @@ std::vector<InputFile> list_inputs(const PipelineConfig& config) {
         loose = true;
     }
     if (loose || folders.empty()) folders = {""};
-    for (const std::string& f : folders) sources.push_back({f.empty() ? own : f, f.empty() ? clean : clean + "/" + f, ""});
+    for (const std::string& f : folders)
+      sources.push_back({f.empty() ? own : f, f.empty() ? clean : clean + "/" + f, ""});
   }
   std::vector<InputFile> files;
   for (const SourceConfig& s : sources) {

@@ -31,7 +31,7 @@ struct PipelineConfig {
   std::vector<std::string> input;
   std::vector<SourceConfig> source;
   std::vector<std::string> languages = {"en", "zh", "code"};
-  double min_language_score = 0.5;
+  double min_language_score = 0.3;
   int64_t shard_bytes = int64_t{256} << 20;
   ReaderOptions reader;
   FilterRules en = english_rules(), zh = chinese_rules(), code = code_rules();

@@ -130,7 +130,7 @@ void read_whole(Reading& r, InputStream& in, std::string_view name) {
   std::string bytes;
   auto most = static_cast<size_t>(r.options.max_file_bytes);
   in.read_all(bytes, most);
-  std::string code = code_language(name);
+  std::string code = code_language(name, bytes);
   const char* problem = !in.damage().empty()  ? in.damage().c_str()
                         : bytes.size() > most ? "too_large"
                         : bytes.empty()       ? "empty"

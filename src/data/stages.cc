@@ -9,7 +9,7 @@ namespace puyu {
 
 std::string ledger_line(const Document& d, const char* stage, const char* action, const std::string& rule, double value,
                         double limit, const std::string& of) {
-  Json::Object o = {{"id", d.id},         {"source", d.source}, {"url", d.url},     {"stage", stage},
+  Json::Object o = {{"id", d.id},       {"source", d.source}, {"url", d.url},   {"stage", stage},
                     {"action", action}, {"rule", rule},       {"value", value}, {"limit", limit}};
   if (!of.empty()) o.emplace_back("of", of);
   return Json(std::move(o)).dump() + "\n";
@@ -65,8 +65,7 @@ bool Stages::identify(Document& d) {
   auto wanted = [&](const std::string& l) { return l == d.language || l == language_group(d.language); };
   if (std::none_of(config_.languages.begin(), config_.languages.end(), wanted))
     return drop(s, d, "language_" + d.language, score, 0, bytes);
-  if (score < config_.min_language_score)
-    return drop(s, d, "language_mixed", score, config_.min_language_score, bytes);
+  if (score < config_.min_language_score) return drop(s, d, "language_mixed", score, config_.min_language_score, bytes);
   s.kept.add(bytes);
   return true;
 }
@@ -76,7 +75,8 @@ bool Stages::filter(Document& d) {
   auto bytes = static_cast<int64_t>(d.content.size());
   s.in.add(bytes);
   std::string group = language_group(d.language);
-  const FilterRules& rules = group == "zh" ? config_.zh : group == "code" ? config_.code : config_.en;
+  FilterRules rules = group == "zh" ? config_.zh : group == "code" ? config_.code : config_.en;
+  if (d.format == Format::kManual) rules.min_ended_lines = 0;  // lists of options end in anything
   Verdict v = judge(d.content, rules, group == "zh");
   if (!v.rule.empty()) return drop(s, d, group + "." + v.rule, v.value, v.limit, bytes);
   s.kept.add(bytes);

@@ -99,7 +99,8 @@ TokenizeResult tokenize_corpus(const std::string& corpus_dir, const Tokenizer& t
       auto below = s.held_out_below.find(group);
       bool held_out = below != s.held_out_below.end() && split_hash(batch[i].id) <= below->second;
       auto n = static_cast<int64_t>(ids[i].size()), bytes = static_cast<int64_t>(batch[i].content.size());
-      writers.at(held_out ? "valid-" + group + ".tok" : "train.tok").add(ids[i].data(), n, s.sources.at(batch[i].source));
+      writers.at(held_out ? "valid-" + group + ".tok" : "train.tok")
+          .add(ids[i].data(), n, s.sources.at(batch[i].source));
       result.documents += !held_out, result.tokens += held_out ? 0 : n, result.bytes += held_out ? 0 : bytes;
       result.held_out_documents += held_out, result.held_out_tokens += held_out ? n : 0;
       progress.add(bytes);

@@ -9,9 +9,9 @@
 namespace puyu {
 
 struct TokenizeOptions {
-  double held_out = 0.01;      // share of the documents of each language group
-  int64_t min_held_out = 4;    // at least so many, when the group has ten times as many
-  bool end_of_text = true;     // </s> after each document
+  double held_out = 0.01;    // share of the documents of each language group
+  int64_t min_held_out = 4;  // at least so many, when the group has ten times as many
+  bool end_of_text = true;   // </s> after each document
   template <class F>
   void fields(F&& f) {
     f("held_out", held_out, "share of documents held out for validation, in each language");

@@ -177,6 +177,10 @@ void Engine::abort(int64_t id) {
   if (active_.contains(id)) finish(id, FinishReason::kAborted);
 }
 
+void Engine::abort_all() {
+  while (!active_.empty()) finish(active_.begin()->first, FinishReason::kAborted);
+}
+
 void Engine::run(std::vector<Request> requests) {
   struct AbortRest {  // also when a later request is refused: callbacks point into the caller's frame
     Engine& engine;

@@ -56,6 +56,7 @@ class Engine {
   int64_t submit(Request request);
   bool step();             // false when nothing is left to do
   void abort(int64_t id);  // frees its pages at once, on_finish(kAborted); an unknown id is ignored
+  void abort_all();
 
   // Runs all of them to the end. interrupted() ends what is left with kAborted, and so does an Error.
   void run(std::vector<Request> requests);

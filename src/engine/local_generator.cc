@@ -18,6 +18,10 @@ Weights load_weights(const std::string& dir, const std::string& dtype) {
 
 }  // namespace
 
+const char* finish_reason_name(FinishReason reason) {
+  return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kLength ? "length" : "aborted";
+}
+
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
     : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {}
 

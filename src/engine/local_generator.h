@@ -8,6 +8,8 @@
 
 namespace puyu {
 
+const char* finish_reason_name(FinishReason reason);  // stop, length, aborted
+
 struct ModelOptions {
   std::string dtype = "f32";
   EngineOptions engine;

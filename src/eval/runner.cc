@@ -47,6 +47,7 @@ std::vector<Outcome> generate_batch(Generator& model, std::span<const EvalSample
   sampling.temperature = 0;
   sampling.max_tokens = options.max_tokens;
   std::vector<Prompt> prompts;
+  prompts.reserve(samples.size());
   for (const EvalSample& s : samples) prompts.push_back(s.prompt);
   auto answers = model.generate(prompts, sampling, [&](size_t) { progress.add(1); });
   CHECK(answers.size() == samples.size(), "one answer a prompt");
@@ -212,7 +213,7 @@ TextTable result_table(const std::vector<TaskResult>& results, size_t max_subjec
       if (!r.subject.empty() && subjects > max_subjects) continue;
       bool share = r.metric != "perplexity" && r.metric != "bits per byte";
       double scale = share ? 100 : 1;
-      int digits = share ? 1 : 3;
+      int digits = share || r.estimate.value >= 100 ? 1 : 3;
       table.rows.push_back({t.name, r.subject, r.metric, fixed(r.estimate.value * scale, digits) + (share ? " %" : ""),
                             fixed(r.estimate.error * scale, digits), std::to_string(r.estimate.n),
                             r.subject.empty() && share ? std::to_string(t.unanswered) : ""});

@@ -86,8 +86,11 @@ EvalSample read_sample(const Json& j, int64_t line) {
 
 bool has_chinese(std::string_view text) {
   char32_t c;
-  for (size_t i = 0, n; i < text.size(); i += std::max<size_t>(n, 1))
-    if ((n = decode_utf8(text, i, c)) == 3 && c >= 0x3400 && c < 0xA000) return true;
+  for (size_t i = 0; i < text.size();) {
+    size_t n = decode_utf8(text, i, c);
+    if (n == 3 && c >= 0x3400 && c < 0xA000) return true;
+    i += std::max<size_t>(n, 1);
+  }
   return false;
 }
 
@@ -119,7 +122,7 @@ std::vector<EvalText> read_texts(const std::string& path) {
   for_each_line(path, [&](const Json& j, int64_t line) {
     EvalText t;
     t.id = j.find("id") ? text_of(j.at("id")) : std::to_string(line);
-    t.language = j.get<std::string>("lang", "");
+    t.language = j.get<std::string>(j.find("language") ? "language" : "lang", "");
     t.text = j.at(j.find("text") ? "text" : "content").as_string();
     out.push_back(std::move(t));
   });
@@ -191,6 +194,7 @@ void limit_samples(EvalTask& task, int64_t limit) {
   auto n = static_cast<int64_t>(task.samples.size());
   if (limit <= 0 || n <= limit) return;
   std::vector<EvalSample> kept;
+  kept.reserve(static_cast<size_t>(limit));
   for (int64_t i = 0; i < limit; ++i) kept.push_back(std::move(task.samples[static_cast<size_t>(i * n / limit)]));
   task.samples = std::move(kept);
 }

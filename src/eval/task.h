@@ -40,7 +40,7 @@ struct EvalTask {
 std::vector<EvalSample> read_samples(const std::string& path);
 
 // Text for perplexity. Documents are cut into chunks of about `chunk_bytes` at line or character borders; the chunks of
-// a document are one cluster. JSONL documents: {"id"?, "content" | "text", "lang"?}.
+// a document are one cluster. JSONL documents: {"id"?, "content" | "text", "language" | "lang"?}.
 struct EvalText {
   std::string id, language, text;
 };

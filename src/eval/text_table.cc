@@ -14,6 +14,7 @@ bool is_right(const TextTable& t, size_t column) { return column < t.right.size(
 
 std::vector<size_t> column_widths(const TextTable& t) {
   std::vector<size_t> out;
+  out.reserve(t.header.size());
   for (const auto& h : t.header) out.push_back(display_width(h));
   for (const auto& row : t.rows) {
     CHECK(row.size() == t.header.size(), "a row is as wide as the header");

@@ -46,10 +46,10 @@ struct Arena {
 
 // A cheap upper estimate of nesting: open tags that the parser does not close by itself.
 bool too_deep(std::string_view s) {
-  constexpr std::string_view kSelfClosing[] = {"p",  "li", "dt", "dd",   "option", "tr",    "td",   "th",    "br",
-                                               "hr", "img", "input", "meta", "link", "area", "base", "col",   "embed",
-                                               "source", "track", "wbr", "param", "tbody", "thead", "tfoot", "html",
-                                               "head", "body", "colgroup", "optgroup"};
+  constexpr std::string_view kSelfClosing[] = {
+      "p",   "li",    "dt",    "dd",    "option", "tr",   "td",   "th",    "br",       "hr",
+      "img", "input", "meta",  "link",  "area",   "base", "col",  "embed", "source",   "track",
+      "wbr", "param", "tbody", "thead", "tfoot",  "html", "head", "body",  "colgroup", "optgroup"};
   int depth = 0, foreign = 0;
   for (size_t i = s.find('<'); i != std::string_view::npos; i = s.find('<', i + 1)) {
     bool close = i + 1 < s.size() && s[i + 1] == '/';
@@ -58,7 +58,8 @@ bool too_deep(std::string_view s) {
     while (end < s.size() && end - from < 16 && ((s[end] | 0x20) >= 'a' && (s[end] | 0x20) <= 'z'))
       name += static_cast<char>(s[end++] | 0x20);
     if (name.empty()) continue;
-    bool self = foreign == 0 && std::find(std::begin(kSelfClosing), std::end(kSelfClosing), name) != std::end(kSelfClosing);
+    bool self =
+        foreign == 0 && std::find(std::begin(kSelfClosing), std::end(kSelfClosing), name) != std::end(kSelfClosing);
     if (name == "svg" || name == "math") foreign = std::max(0, foreign + (close ? -1 : 1));
     if (self) continue;
     size_t tag_end = s.find('>', end);
@@ -137,8 +138,9 @@ bool is_boilerplate_name(std::string_view names) {
   std::string s(names);
   for (char& c : s) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
   for (const char* word :
-       {"sidebar", "comment", "share", "social", "related", "breadcrumb", "menu", "cookie", "footer", "navbar", "navigation",
-        "newsletter", "promo", "advert", "sponsor", "subscribe", "recommend", "popup", "modal", "pagination", "caption", "byline"})
+       {"sidebar",   "comment", "share",      "social",     "related", "breadcrumb", "menu",    "cookie",
+        "footer",    "navbar",  "navigation", "newsletter", "promo",   "advert",     "sponsor", "subscribe",
+        "recommend", "popup",   "modal",      "pagination", "caption", "byline"})
     if (s.find(word) != std::string::npos) return true;
   return false;
 }
@@ -219,7 +221,8 @@ class Collector {
     if (links_ > 0) current_.link_bytes += current_.text.size() - before;
   }
   void end_block(GumboTag next) {
-    while (!current_.text.empty() && (current_.text.back() == ' ' || current_.text.back() == '\n')) current_.text.pop_back();
+    while (!current_.text.empty() && (current_.text.back() == ' ' || current_.text.back() == '\n'))
+      current_.text.pop_back();
     if (!current_.text.empty()) blocks.push_back(std::move(current_));
     current_ = {};
     current_.tag = next;
@@ -268,7 +271,8 @@ void read_meta(const GumboElement& e, HtmlPage& page) {
   if (name.empty()) name = attribute(e, "name");
   if (name.empty()) name = attribute(e, "itemprop");
   if (name == "og:title" && page.title.empty()) page.title = content;
-  if ((name == "article:published_time" || name == "date" || name == "datePublished" || name == "pubdate") && page.date.empty())
+  if ((name == "article:published_time" || name == "date" || name == "datePublished" || name == "pubdate") &&
+      page.date.empty())
     page.date = content;
 }
 

@@ -108,9 +108,11 @@ void Reader::skip_block(std::string_view rest) {
 }
 
 void Reader::skip_definition(std::string_view end) {
-  std::string last = end.empty() ? ".." : "." + std::string(end);
-  for (std::string line; lines_.next(line);)
-    if (line == last || (end.empty() && line == "'.")) return;
+  std::string last = "." + (end.empty() ? "." : std::string(end));
+  for (std::string line; lines_.next(line);) {
+    std::erase_if(line, [](char c) { return c == ' ' || c == '\t'; });  // ".  ." ends one too
+    if (line == last) return;
+  }
 }
 
 // .TS … .TE: one line a row, cells separated by two spaces.

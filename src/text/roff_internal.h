@@ -21,9 +21,9 @@ class Page {
   void heading(const std::string& title, int depth);  // 0 section, 1 subsection
   void text(const std::string& line, bool joins = false);
   void line_break() { flush(); }
-  void paragraph();                          // ends a paragraph; a blank line before the next text
-  void item();                               // the next text is a tag, what follows is its indented body
-  void item(const std::string& tag);         // the same with the tag at hand; "" keeps only the indent
+  void paragraph();                   // ends a paragraph; a blank line before the next text
+  void item();                        // the next text is a tag, what follows is its indented body
+  void item(const std::string& tag);  // the same with the tag at hand; "" keeps only the indent
   void end_item() { flush(), hang_ = 0; }
   void indent(int by);
   void set_fill(bool on) { flush(), fill_ = on; }

@@ -11,21 +11,26 @@ struct Inline {
 };
 // Macros that may be called inside a line and what they put around their arguments.
 const std::map<std::string, Inline, std::less<>> kInline = {
-    {"Ar", {"", "", false}},   {"Cm", {"", "", false}},    {"Ic", {"", "", false}},   {"Pa", {"", "", false}},
-    {"Em", {"", "", false}},   {"Sy", {"", "", false}},    {"Li", {"", "", false}},   {"Ev", {"", "", false}},
-    {"Dv", {"", "", false}},   {"Er", {"", "", false}},    {"Va", {"", "", false}},   {"Vt", {"", "", false}},
-    {"Ft", {"", "", false}},   {"Fa", {"", "", false}},    {"Sx", {"", "", false}},   {"Tn", {"", "", false}},
-    {"No", {"", "", false}},   {"An", {"", "", false}},    {"Ad", {"", "", false}},   {"St", {"", "", false}},
-    {"Nx", {"NetBSD", "", false}}, {"Fx", {"FreeBSD", "", false}}, {"Ox", {"OpenBSD", "", false}},
-    {"Bx", {"BSD", "", false}}, {"Ux", {"UNIX", "", false}}, {"At", {"AT&T UNIX", "", false}},
-    {"Lk", {"", "", false}},   {"Mt", {"<", ">", false}},  {"Fl", {"-", "", true}},   {"Op", {"[", "]", false}},
-    {"Bq", {"[", "]", false}}, {"Dq", {"“", "”", false}},  {"Qq", {"\"", "\"", false}}, {"Ql", {"'", "'", false}},
-    {"Sq", {"'", "'", false}}, {"Pq", {"(", ")", false}},  {"Aq", {"<", ">", false}}, {"Brq", {"{", "}", false}},
-    {"Fn", {"", "()", false}}, {"Xr", {"", "", false}},    {"Nm", {"", "", false}},   {"In", {"#include <", ">", false}},
-    {"Fd", {"", "", false}},   {"Nd", {"- ", "", false}},  {"Oo", {"[", "", false}},  {"Oc", {"]", "", false}},
-    {"Ao", {"<", "", false}},  {"Ac", {">", "", false}},   {"Po", {"(", "", false}},  {"Pc", {")", "", false}},
-    {"Do", {"“", "", false}},  {"Dc", {"”", "", false}},   {"Qo", {"\"", "", false}}, {"Qc", {"\"", "", false}},
-    {"So", {"'", "", false}},  {"Sc", {"'", "", false}},   {"Bo", {"[", "", false}},  {"Ms", {"", "", false}}};
+    {"Ar", {"", "", false}},        {"Cm", {"", "", false}},          {"Ic", {"", "", false}},
+    {"Pa", {"", "", false}},        {"Em", {"", "", false}},          {"Sy", {"", "", false}},
+    {"Li", {"", "", false}},        {"Ev", {"", "", false}},          {"Dv", {"", "", false}},
+    {"Er", {"", "", false}},        {"Va", {"", "", false}},          {"Vt", {"", "", false}},
+    {"Ft", {"", "", false}},        {"Fa", {"", "", false}},          {"Sx", {"", "", false}},
+    {"Tn", {"", "", false}},        {"No", {"", "", false}},          {"An", {"", "", false}},
+    {"Ad", {"", "", false}},        {"St", {"", "", false}},          {"Nx", {"NetBSD", "", false}},
+    {"Fx", {"FreeBSD", "", false}}, {"Ox", {"OpenBSD", "", false}},   {"Bx", {"BSD", "", false}},
+    {"Ux", {"UNIX", "", false}},    {"At", {"AT&T UNIX", "", false}}, {"Lk", {"", "", false}},
+    {"Mt", {"<", ">", false}},      {"Fl", {"-", "", true}},          {"Op", {"[", "]", false}},
+    {"Bq", {"[", "]", false}},      {"Dq", {"“", "”", false}},        {"Qq", {"\"", "\"", false}},
+    {"Ql", {"'", "'", false}},      {"Sq", {"'", "'", false}},        {"Pq", {"(", ")", false}},
+    {"Aq", {"<", ">", false}},      {"Brq", {"{", "}", false}},       {"Fn", {"", "()", false}},
+    {"Xr", {"", "", false}},        {"Nm", {"", "", false}},          {"In", {"#include <", ">", false}},
+    {"Fd", {"", "", false}},        {"Nd", {"- ", "", false}},        {"Oo", {"[", "", false}},
+    {"Oc", {"]", "", false}},       {"Ao", {"<", "", false}},         {"Ac", {">", "", false}},
+    {"Po", {"(", "", false}},       {"Pc", {")", "", false}},         {"Do", {"“", "", false}},
+    {"Dc", {"”", "", false}},       {"Qo", {"\"", "", false}},        {"Qc", {"\"", "", false}},
+    {"So", {"'", "", false}},       {"Sc", {"'", "", false}},         {"Bo", {"[", "", false}},
+    {"Ms", {"", "", false}}};
 
 bool closes(std::string_view word) {
   return word == "." || word == "," || word == ";" || word == ":" || word == ")" || word == "]" || word == "?" ||

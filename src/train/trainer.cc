@@ -182,7 +182,7 @@ bool Trainer::step() {
   m.tgs = tokens / m.seconds;
   const double flops = learner_.weights().config.train_flops_per_token(totals.squared_lengths / tokens);
   if (o_.peak_tflops > 0) m.mfu = flops * m.tgs / (o_.peak_tflops * 1e12);
-  const bool last = m.step == total_steps(o_) || m.step == o_.stop_at;
+  const bool last = m.step == total_steps(o_);
   if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
   m.time = static_cast<double>(std::time(nullptr));
   log_->add(m);
