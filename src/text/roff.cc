@@ -312,10 +312,15 @@ ManualPage Reader::read() {
 }  // namespace roff
 
 ManualPage roff_to_text(std::string_view source) {
-  if (valid_utf8(source)) return roff::Reader(source).read();
-  std::string utf8;  // old pages are Latin-1
-  for (char c : source) append_utf8(utf8, static_cast<unsigned char>(c));
-  return roff::Reader(utf8).read();
+  std::string utf8;
+  if (!valid_utf8(source)) {  // old pages are Latin-1
+    for (char c : source) append_utf8(utf8, static_cast<unsigned char>(c));
+    source = utf8;
+  }
+  ManualPage page = roff::Reader(source).read();
+  // Escapes take single bytes, so one before a longer character (\(éx) can leave half of it.
+  for (auto* s : {&page.title, &page.section, &page.date, &page.text, &page.alias_of}) *s = repair_utf8(*s);
+  return page;
 }
 
 bool looks_like_roff(std::string_view bytes) {
