@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -81,15 +82,25 @@ void set_path(const Fields& fields, const std::string& path, const std::string& 
   fail("[config] option '--", full, "': '", head, "' is not a table");
 }
 
-std::string toml_string(const std::string& s) { return Json(s).dump(); }  // TOML basic strings escape as JSON does
+// TOML basic strings escape as JSON does, and DEL too.
+std::string toml_string(const std::string& s) {
+  std::string out;
+  for (char c : Json(s).dump())
+    if (c == '\x7f')
+      out += "\\u007f";
+    else
+      out += c;
+  return out;
+}
 
 struct ScalarText {
   std::string operator()(bool* p) const { return *p ? "true" : "false"; }
   std::string operator()(int* p) const { return cat(*p); }
   std::string operator()(int64_t* p) const { return cat(*p); }
   std::string operator()(double* p) const {
+    if (!std::isfinite(*p)) return std::isnan(*p) ? "nan" : *p > 0 ? "inf" : "-inf";
     std::string s = Json(*p).dump();  // shortest text that reads back the same; TOML wants a point or exponent
-    return s.find_first_of(".en") == std::string::npos ? s + ".0" : s;
+    return s.find_first_of(".e") == std::string::npos ? s + ".0" : s;
   }
   std::string operator()(std::string* p) const { return toml_string(*p); }
   template <class T>
@@ -202,7 +213,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& kno
   size_t best_d = std::max<size_t>(2, word.size() / 3) + 1;
   for (const auto& k : known) {
     size_t d = edit_distance(word, k);
-    if (d < best_d) best_d = d, best = k;
+    if (d < best_d && d < std::max(word.size(), k.size())) best_d = d, best = k;  // a good guess shares a letter
   }
   return best;
 }

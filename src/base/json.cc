@@ -24,7 +24,8 @@ class Parser {
 
  private:
   [[noreturn]] void bad(std::string_view expected) {
-    std::string got = i_ < s_.size() ? cat("'", s_.substr(i_, 12), "'") : std::string("the end of the text");
+    std::string got =
+        i_ < s_.size() ? cat("'", repair_utf8(utf8_prefix(s_.substr(i_), 12)), "'") : "the end of the text";
     fail("[json] ", where_, ": byte ", i_, ": expected ", expected, ", got ", got);
   }
   void space() {
@@ -175,11 +176,12 @@ class Parser {
         bad("an escape");
     }
     char32_t u = hex4();
-    if (u >= 0xD800 && u < 0xDC00 && s_.substr(i_, 2) == "\\u") {
-      i_ += 2;
+    if (size_t second = i_; u >= 0xD800 && u < 0xDC00 && word("\\u")) {
       unsigned low = hex4();
-      if (low < 0xDC00 || low > 0xDFFF) bad("a low surrogate");
-      u = 0x10000 + ((u - 0xD800) << 10) + (low - 0xDC00);
+      if (low >= 0xDC00 && low < 0xE000)
+        u = 0x10000 + ((u - 0xD800) << 10) + (low - 0xDC00);
+      else
+        i_ = second;  // not a pair: the second escape stands for itself
     }
     append_utf8(out, u >= 0xD800 && u < 0xE000 ? 0xFFFD : u);  // a lone surrogate has no UTF-8 form
   }
@@ -222,7 +224,7 @@ void dump_string(std::string& out, std::string_view raw) {
 
 void dump_value(std::string& out, const Json& j, int indent, int level) {
   auto line = [&](int l) {
-    if (indent) out.append("\n").append(static_cast<size_t>(indent * l), ' ');
+    if (indent) out.append("\n").append(static_cast<size_t>(indent) * static_cast<size_t>(l), ' ');
   };
   if (j.is_null()) {
     out += "null";

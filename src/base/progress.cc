@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <mutex>
 #include <utility>
@@ -17,14 +18,15 @@ using Clock = std::chrono::steady_clock;
 std::string format_count(double n, const std::string& unit) {
   constexpr const char* kScale[] = {"", "k", "M", "G", "T"};
   int i = 0;
-  while (n >= 1000 && i < 4) n /= 1000, ++i;
+  while (n >= 999.5 && i < 4) n /= 1000, ++i;
+  const bool whole = i == 0 && n == std::floor(n);
   char buf[32];
-  std::snprintf(buf, sizeof buf, n < 10 && i > 0 ? "%.2f" : n < 100 && i > 0 ? "%.1f" : "%.0f", n);
+  std::snprintf(buf, sizeof buf, whole || n >= 99.95 ? "%.0f" : n < 9.995 ? "%.2f" : "%.1f", n);
   return unit == "B" ? cat(buf, " ", kScale[i], "B") : cat(buf, kScale[i], " ", unit);
 }
 
 std::string format_duration(double seconds) {
-  auto s = static_cast<int64_t>(std::max(0.0, seconds) + 0.5);
+  auto s = static_cast<int64_t>(std::llround(std::max(0.0, seconds)));
   char buf[32];
   if (s >= 3600)
     std::snprintf(buf, sizeof buf, "%ld:%02ld:%02ld", long(s / 3600), long(s / 60 % 60), long(s % 60));
@@ -55,7 +57,7 @@ struct Progress::State {
       double part = std::min(1.0, n / static_cast<double>(total));
       if (tty) {
         line += " ";
-        for (int i = 0; i < 20; ++i) line += i < static_cast<int>(part * 20 + 0.5) ? "█" : "░";
+        for (int i = 0; i < 20; ++i) line += i < std::lround(part * 20) ? "█" : "░";
       }
       char pct[16];
       std::snprintf(pct, sizeof pct, " %3.0f %%", part * 100);

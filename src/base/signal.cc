@@ -19,6 +19,7 @@ void catch_interrupts() {
   a.sa_handler = on_signal;
   sigaction(SIGINT, &a, nullptr);
   sigaction(SIGTERM, &a, nullptr);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file size limit then fails the write, which says so
 }
 bool interrupted() { return g_signals.load(std::memory_order_relaxed) > 0; }
 void clear_interrupt() { g_signals = 0; }

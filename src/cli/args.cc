@@ -51,11 +51,11 @@ Args parse_args(const std::vector<std::string>& argv, const Fields& options,
       value = argv[++i];
     }
     if (!f) {
-      out.overrides.push_back(name + "=" + value);
+      out.overrides.push_back(cat(name, "=", value));
       continue;
     }
     try {
-      set_field(options, name + "=" + value);
+      set_field(options, cat(name, "=", value));
     } catch (const Error& e) { throw UsageError(e.what()); }
   }
   return out;

@@ -12,7 +12,17 @@
 namespace puyu {
 namespace {
 
-const Verb* const kVerbs[] = {&kInfoVerb};
+const Verb* const kVerbs[] = {
+    &kDataVerb,  //
+    &kTokenizerVerb,  //
+    &kTrainVerb,  //
+    &kGenerateVerb,  //
+    &kChatVerb,  //
+    &kServeVerb,  //
+    &kEvalVerb,  //
+    &kBenchVerb,  //
+    &kInfoVerb,  //
+};
 
 // Verbs of the design that are not built yet (docs/status.md).
 constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"},

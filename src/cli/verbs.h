@@ -4,6 +4,14 @@
 
 namespace puyu {
 
+extern const Verb kDataVerb;
+extern const Verb kTokenizerVerb;
+extern const Verb kTrainVerb;
+extern const Verb kGenerateVerb;
+extern const Verb kChatVerb;
+extern const Verb kServeVerb;
+extern const Verb kEvalVerb;
+extern const Verb kBenchVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu

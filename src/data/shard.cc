@@ -77,6 +77,8 @@ void ShardWriter::commit() {
 int64_t ShardWriter::tokens() const { return static_cast<int64_t>(s_->header.tokens); }
 int64_t ShardWriter::documents() const { return static_cast<int64_t>(s_->ends.size()); }
 
+bool is_token_shard(const std::string& path) { return MappedFile(path).bytes().starts_with({kMagic, sizeof kMagic}); }
+
 ShardReader::ShardReader(const std::string& path, bool verify) : file_(path) {
   Header h{};
   if (file_.size() < sizeof h) fail("[shard] ", path, ": ", file_.size(), " bytes is too short for a token shard");
@@ -99,6 +101,7 @@ ShardReader::ShardReader(const std::string& path, bool verify) : file_(path) {
   data_ = file_.data() + sizeof h, ends_ = data_ + token_span, sources_ = ends_ + h.documents * 8;
   for (int64_t d = 0, last = 0; d < documents_; last = end(d++))
     if (end(d) <= last || end(d) > tokens_) fail("[shard] ", path, ": document ", d, " has an impossible end offset");
+  if (tokens_ != (documents_ ? end(documents_ - 1) : 0)) fail("[shard] ", path, ": tokens after the last document");
 }
 int64_t ShardReader::end(int64_t doc) const {
   uint64_t v = 0;

@@ -1,6 +1,6 @@
 // Token shards: documents as token ids in one file, mapped into memory (docs/formats.md, "token shard").
 // Layout, little endian: header (64 bytes: magic "PUYUTOK1", version, token width, counts, tokenizer fingerprint,
-// XXH3 of the rest), then tokens (u16 or u32), then documents + 1 end offsets (u64), then one u16 source number a
+// XXH3 of the rest), then tokens (u16 or u32), then one end offset (u64) a document, then one u16 source number a
 // document.
 #pragma once
 #include <cstdint>
@@ -26,6 +26,8 @@ class ShardWriter {
   struct State;
   std::unique_ptr<State> s_;
 };
+
+bool is_token_shard(const std::string& path);  // by its magic
 
 class ShardReader {
  public:

@@ -177,59 +177,76 @@ void Engine::abort(int64_t id) {
   if (active_.contains(id)) finish(id, FinishReason::kAborted);
 }
 
+void Engine::abort_all() {
+  while (!active_.empty()) finish(active_.begin()->first, FinishReason::kAborted);
+}
+
+void Engine::run(std::vector<Request> requests) {
+  struct AbortRest {  // also when a later request is refused: callbacks point into the caller's frame
+    Engine& engine;
+    std::vector<int64_t> ids;
+    ~AbortRest() {
+      for (int64_t id : ids) engine.abort(id);
+    }
+  } rest{*this, {}};
+  for (Request& r : requests) rest.ids.push_back(submit(std::move(r)));
+  while (!interrupted() && step()) continue;
+}
+
 std::vector<Rollout> Engine::generate_tokens(const std::vector<std::vector<int32_t>>& prompts,
                                              const SamplingOptions& sampling, std::span<const int32_t> stop_ids) {
   std::vector<Rollout> out(prompts.size());
-  std::vector<int64_t> ids;
-  struct AbortAll {  // also when a later prompt is refused: callbacks point into `out`
-    Engine& engine;
-    std::vector<int64_t>& ids;
-    ~AbortAll() {
-      for (int64_t id : ids) engine.abort(id);
-    }
-  } abort_all{*this, ids};
+  std::vector<Request> requests;
   std::map<std::vector<int32_t>, uint64_t> seen;
   for (size_t i = 0; i < prompts.size(); ++i) {
-    Request r{prompts[i], sampling, {stop_ids.begin(), stop_ids.end()}, seen[prompts[i]]++, {}, {}};
+    Request& r = requests.emplace_back(
+        Request{prompts[i], sampling, {stop_ids.begin(), stop_ids.end()}, seen[prompts[i]]++, {}, {}});
     r.on_token = [&o = out[i]](int32_t token, float logp) {
       o.tokens.push_back(token);
       o.logp.push_back(logp);
       return true;
     };
     r.on_finish = [&o = out[i]](FinishReason reason) { o.reason = reason; };
-    ids.push_back(submit(std::move(r)));
   }
-  while (!interrupted() && step()) continue;
+  run(std::move(requests));
   return out;
 }
 
-std::vector<Engine::Score> Engine::score(const std::vector<std::vector<int32_t>>& sequences) {
-  std::vector<Score> out(sequences.size());
-  for (size_t begin = 0; begin < sequences.size() && !interrupted();) {
+// Packs sequences into batches of max_tokens_per_step; longer ones stand alone.
+void Engine::score(const std::vector<std::vector<int32_t>>& sequences,
+                   const std::function<void(size_t, const Score&)>& done) {
+  for (const auto& s : sequences) {
+    check_ids(s);
+    if (s.size() < 2 || static_cast<int64_t>(s.size()) > weights_.config.max_position)
+      fail("[engine] expected 2 to ", weights_.config.max_position, " tokens to score, got ", s.size());
+  }
+  for (size_t begin = 0, end; begin < sequences.size(); begin = end) {
+    if (interrupted()) fail("[engine] interrupted after scoring ", begin, " of ", sequences.size(), " sequences");
     Batch b;
-    size_t end = begin;
-    while (end < sequences.size() &&
-           (end == begin || b.tokens() + static_cast<int64_t>(sequences[end].size()) <= options_.max_tokens_per_step)) {
-      const auto& s = sequences[end++];
-      check_ids(s);
-      if (s.size() < 2 || static_cast<int64_t>(s.size()) > weights_.config.max_position)
-        fail("[engine] expected 2 to ", weights_.config.max_position, " tokens to score, got ", s.size());
-      b.add(s.data(), static_cast<int64_t>(s.size()));
+    for (end = begin; end < sequences.size(); ++end) {
+      const auto n = static_cast<int64_t>(sequences[end].size());
+      if (end > begin && b.tokens() + n > options_.max_tokens_per_step) break;
+      b.add(sequences[end].data(), n);
     }
-    ScratchScope scope(activations_);
-    const int64_t T = b.tokens();
-    std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
-    target.push_back(-1);
-    for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
-    Tensor h = model_forward(ctx_, activations_, weights_, b.ids.data(), T, b.sequences(rope_table_), nullptr);
-    Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
-    fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
-    for (size_t i = begin; i < end; ++i) {
-      const int32_t from = b.cu[i - begin], to = b.cu[i - begin + 1] - 1;
-      out[i].logp.assign(logp.as<float>() + from, logp.as<float>() + to);
-      out[i].greedy.assign(best.as<int32_t>() + from, best.as<int32_t>() + to);
-    }
-    begin = end;
+    const std::vector<Score> scores = score_batch(b);
+    for (size_t i = begin; i < end; ++i) done(i, scores[i - begin]);
+  }
+}
+
+std::vector<Engine::Score> Engine::score_batch(const Batch& b) {
+  ScratchScope scope(activations_);
+  const int64_t T = b.tokens();
+  std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
+  target.push_back(-1);
+  for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
+  Tensor h = model_forward(ctx_, activations_, weights_, b.ids.data(), T, b.sequences(rope_table_), nullptr);
+  Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
+  fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
+  std::vector<Score> out;
+  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
+    const int32_t from = b.cu[i], to = b.cu[i + 1] - 1;
+    out.push_back(
+        {{logp.as<float>() + from, logp.as<float>() + to}, {best.as<int32_t>() + from, best.as<int32_t>() + to}});
   }
   return out;
 }

@@ -56,6 +56,10 @@ class Engine {
   int64_t submit(Request request);
   bool step();             // false when nothing is left to do
   void abort(int64_t id);  // frees its pages at once, on_finish(kAborted); an unknown id is ignored
+  void abort_all();
+
+  // Runs all of them to the end. interrupted() ends what is left with kAborted, and so does an Error.
+  void run(std::vector<Request> requests);
 
   // All prompts to the end, in their order; interrupted() ends them with kAborted. Equal prompts draw different
   // answers; apart from that a prompt's answer does not depend on its companions.
@@ -68,7 +72,8 @@ class Engine {
     std::vector<float> logp;
     std::vector<uint8_t> greedy;
   };
-  std::vector<Score> score(const std::vector<std::vector<int32_t>>& sequences);
+  void score(const std::vector<std::vector<int32_t>>& sequences,
+             const std::function<void(size_t index, const Score&)>& done);
 
   const ModelConfig& config() const { return weights_.config; }
   const Scheduler& scheduler() const { return scheduler_; }
@@ -85,6 +90,7 @@ class Engine {
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled);
   void choose(Tensor logits, const std::vector<int64_t>& sampled, std::vector<int32_t>& tokens,
               std::vector<float>& logp);
+  std::vector<Score> score_batch(const Batch& b);
   void deliver(int64_t id, int32_t token, float logp);
   void finish(int64_t id, FinishReason reason);
   void check_ids(std::span<const int32_t> ids) const;

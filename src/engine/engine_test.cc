@@ -77,7 +77,8 @@ TEST(Engine, RolloutsAreTheTrainingForward) {
       EXPECT_EQ(rollouts[i].logp, training_logp(w, prompts[i], rollouts[i].tokens)) << dtype_name(d) << " prompt " << i;
       std::vector<int32_t> all = prompts[i];
       all.insert(all.end(), rollouts[i].tokens.begin(), rollouts[i].tokens.end());
-      const auto score = engine.score({all, all})[1];  // and so is the scorer
+      Engine::Score score;  // and so is the scorer
+      engine.score({all, all}, [&](size_t, const Engine::Score& s) { score = s; });
       EXPECT_TRUE(std::equal(rollouts[i].logp.begin(), rollouts[i].logp.end(), score.logp.end() - 90));
     }
   }

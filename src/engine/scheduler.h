@@ -8,6 +8,7 @@
 #pragma once
 #include <deque>
 #include <unordered_map>
+#include <vector>
 
 #include "engine/kv_pages.h"
 

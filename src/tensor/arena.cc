@@ -34,12 +34,16 @@ Tensor Arena::alloc(DType dtype, std::initializer_list<int64_t> shape) {
   t.dtype = dtype;
   t.device = device_;
   CHECK(shape.size() <= 4);
+  int64_t n = dtype_size(dtype);
+  bool overflow = false;
   for (int64_t s : shape) {
     CHECK(s >= 0);
     t.shape[t.rank++] = s;
+    overflow |= __builtin_mul_overflow(n, s, &n);
   }
-  int64_t bytes = (t.nbytes() + 63) / 64 * 64 + 64;  // the extra line lets kernels read one vector past the end
-  if (used_ + bytes > capacity_)
+  if (overflow) fail("[arena] ", name_, ": ", shape_string(t), " does not fit 64-bit sizes; use a smaller model");
+  int64_t bytes = (n + 63) / 64 * 64 + 64;  // the extra line lets kernels read one vector past the end
+  if (bytes < n || bytes > capacity_ - used_)
     fail("[arena] ", name_, ": ", shape_string(t), " needs ", format_count(static_cast<double>(bytes), "B"), ", but ",
          format_count(static_cast<double>(used_), "B"), " of ", format_count(static_cast<double>(capacity_), "B"),
          " are in use; use a smaller batch, sequence or model");

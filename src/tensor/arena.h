@@ -25,7 +25,10 @@ class Arena {
     return alloc(kDTypeOf<T>, {n}).template as<T>();
   }
   int64_t mark() const { return used_; }
-  void release(int64_t mark) { used_ = mark; }
+  void release(int64_t mark) {
+    CHECK(0 <= mark && mark <= used_);
+    used_ = mark;
+  }
   int64_t used() const { return used_; }
   int64_t peak() const { return peak_; }
   int64_t capacity() const { return capacity_; }

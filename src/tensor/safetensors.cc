@@ -116,6 +116,7 @@ uint64_t write_safetensors(const std::string& path, const std::vector<NamedTenso
         std::find_if(std::begin(kNames), std::end(kNames), [&](const Name& n) { return n.dtype == t.dtype; })->text;
     e["shape"] = std::move(shape);
     e["data_offsets"] = std::move(offsets);
+    CHECK(!header.find(name), "two tensors have one name");
     header[name] = std::move(e);
   }
   std::string text = header.dump();

@@ -24,8 +24,11 @@ size_t table_size_for(size_t n) { return std::bit_ceil(std::max<size_t>(n * 2, 1
 uint64_t join_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(left) << kIdBits | static_cast<uint64_t>(right);
 }
+// Exact for pairs of ASCII, hashed for the others: a false alarm costs time, never a result.
 uint64_t pair_bit(char32_t a, char32_t b) {
-  return ((static_cast<uint64_t>(a) << 21 | b) * kMix) >> (64 - kPairFilterBits);
+  if ((a | b) < 128) return a << 7 | b;
+  uint64_t key = (static_cast<uint64_t>(a) << 21 | b) * kMix;
+  return (128 * 128) + ((key ^ key >> 32) * kMix >> (64 - kPairFilterBits));
 }
 
 size_t read_character(std::string_view s, size_t i, char32_t& c) {
@@ -77,7 +80,7 @@ BpeEncoder::BpeEncoder(const Vocabulary& v)
 
 void BpeEncoder::add_symbols(const Vocabulary& v) {
   bmp_symbols_.assign(0x10000, -1);
-  pair_bits_.assign((size_t{1} << kPairFilterBits) / 64, 0);
+  pair_bits_.assign((128 * 128 + (size_t{1} << kPairFilterBits)) / 64, 0);
   auto set_symbol = [&](char32_t c, int32_t id) { (c < 0x10000 ? bmp_symbols_[c] : astral_symbols_[c]) = id; };
   std::vector<char32_t> inner;  // every character of every piece
   for (int32_t id = 0; id < num_pieces_; ++id) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/signal.h"
@@ -68,8 +69,8 @@ std::vector<char32_t> choose_characters(const WordCounts& words, double coverage
   int64_t total = 0;
   for (const auto& [word, n] : words) {
     char32_t c = 0;
-    for (size_t i = 0; i < word.size(); i += decode_utf8(word, i, c)) {
-      decode_utf8(word, i, c);
+    for (size_t i = 0; i < word.size();) {
+      i += decode_utf8(word, i, c);
       counts[c] += n, total += n;
     }
   }
@@ -149,8 +150,8 @@ class MergeLearner {
       w = {{}, n};
     };
     char32_t c = 0;
-    for (size_t i = 0; i < text.size(); i += decode_utf8(text, i, c)) {
-      decode_utf8(text, i, c);
+    for (size_t i = 0; i < text.size();) {
+      i += decode_utf8(text, i, c);
       if (auto it = ids.find(c); it != ids.end())
         w.symbols.push_back(it->second);
       else
@@ -259,6 +260,8 @@ Tokenizer train_bpe(const BpeTrainOptions& options, const std::function<bool(std
   if (learnt.size() < room)
     fail("[tokenizer] the text has only ", fixed + learnt.size(), " pieces that occur ", options.min_count,
          " times; set vocab_size to that or give more text");
+  log_info("tokenizer: ", words.size(), " distinct words, ", characters.size(), " characters, ",
+           learnt.size() - characters.size(), " merges");
   return make_tokenizer(make_vocabulary(learnt));
 }
 

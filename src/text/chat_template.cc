@@ -7,9 +7,9 @@ void append(std::vector<int32_t>& to, const std::vector<int32_t>& ids) { to.inse
 
 void open_turn(const Tokenizer& t, const Message& m, std::vector<int32_t>& ids) {
   ids.push_back(t.special("<|im_start|>"));
-  if (m.name.empty()) return append(ids, t.encode(m.role + "\n"));
-  append(ids, t.encode(m.role + " name="));
-  append(ids, t.encode_with_specials(m.name));
+  if (m.name.empty()) return append(ids, t.encode_untrusted(m.role + "\n"));
+  append(ids, t.encode_untrusted(m.role + " name="));
+  append(ids, t.is_special(m.name) ? std::vector{t.special(m.name)} : t.encode_untrusted(m.name));
   append(ids, t.encode("\n"));
 }
 
@@ -21,7 +21,7 @@ ChatExample encode_chat_example(const Tokenizer& t, const std::vector<Message>& 
   for (const Message& m : messages) {
     open_turn(t, m, e.ids);
     e.loss.resize(e.ids.size(), 0);
-    append(e.ids, t.encode(m.content));
+    append(e.ids, t.encode_untrusted(m.content));
     e.ids.push_back(t.special("<|im_end|>"));
     append(e.ids, t.encode("\n"));
     e.loss.resize(e.ids.size(), m.role == "assistant");

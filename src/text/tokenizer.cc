@@ -1,7 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
-#include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -26,7 +26,8 @@ std::string find_model(const std::string& path) {
 Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)), encoder(vocabulary) {
   fingerprint = hash64(serialize_vocabulary(vocabulary));
   special_ids.resize(vocabulary.pieces.size());
-  for (const auto& [id, name] : vocabulary.specials) specials[name] = id, special_ids[id] = true;
+  for (const auto& [id, name] : vocabulary.specials)
+    specials[name] = id, special_ids[id] = true, special_starts += name[0];
   for (size_t id = 0; id < vocabulary.pieces.size(); ++id) {
     const Piece& p = vocabulary.pieces[id];
     if (p.kind == PieceKind::kByte)
@@ -63,8 +64,8 @@ std::vector<int32_t> Tokenizer::encode_untrusted(std::string_view text) const {
 std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text) const {
   std::vector<int32_t> ids;
   size_t start = 0;
-  for (size_t i = 0; i < text.size();) {
-    const std::pair<const std::string, int32_t>* found = nullptr;
+  for (size_t i = 0; (i = text.find_first_of(impl_->special_starts, i)) != text.npos;) {
+    const std::pair<const std::string, int32_t>* found = nullptr;  // the longest that begins here
     for (const auto& s : impl_->specials)
       if (text.substr(i).starts_with(s.first) && (!found || s.first.size() > found->first.size())) found = &s;
     if (!found) {
@@ -107,6 +108,7 @@ int32_t Tokenizer::special(std::string_view text) const {
 }
 
 bool Tokenizer::is_special(int32_t id) const { return id >= 0 && id < vocab_size() && impl_->special_ids[id]; }
+bool Tokenizer::is_special(std::string_view text) const { return impl_->specials.contains(text); }
 uint64_t Tokenizer::fingerprint() const { return impl_->fingerprint; }
 void Tokenizer::save(const std::string& path) const { write_vocabulary(impl_->vocabulary, path); }
 

@@ -34,6 +34,7 @@ class Tokenizer {
   // The id of a special token by its text, "<|im_end|>"; Error when this tokenizer has none of that name.
   int32_t special(std::string_view text) const;
   bool is_special(int32_t id) const;
+  bool is_special(std::string_view text) const;
   uint64_t fingerprint() const;  // hash of pieces, scores, kinds and specials; shards and checkpoints record it
 
   void save(const std::string& path) const;  // our format (docs/formats.md), atomic

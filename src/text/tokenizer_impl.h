@@ -16,6 +16,7 @@ struct Tokenizer::Impl {
   std::vector<std::string> bytes;  // what each id decodes to
   std::vector<bool> special_ids;
   std::map<std::string, int32_t, std::less<>> specials;
+  std::string special_starts;  // their first bytes
   uint64_t fingerprint = 0;
   explicit Impl(Vocabulary v);
 };

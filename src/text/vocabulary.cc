@@ -12,7 +12,7 @@ namespace puyu {
 namespace {
 
 constexpr std::string_view kMagic = "PUYUBPE1";
-constexpr uint32_t kVersion = 1;  // header: magic, u32 version, u32 zero, u64 XXH3 of the body
+constexpr uint64_t kVersion = 1;  // the header: magic, u64 version, u64 XXH3 of the body
 enum Switch : uint32_t { kByteFallback = 1, kDummyPrefix = 2, kLossless = 4 };
 
 template <class T>
@@ -112,7 +112,6 @@ std::string serialize_vocabulary(const Vocabulary& v) {
 void write_vocabulary(const Vocabulary& v, const std::string& path) {
   std::string body = serialize_vocabulary(v), header(kMagic);
   put(header, kVersion);
-  put(header, uint32_t{0});
   put(header, hash64(body));
   write_file(path, header + body);
 }
@@ -122,9 +121,8 @@ bool is_vocabulary_file(std::string_view bytes) { return bytes.starts_with(kMagi
 Vocabulary parse_vocabulary(std::string_view bytes, const std::string& where) {
   Cursor c{bytes, where};
   if (c.take(kMagic.size()) != kMagic) fail("[tokenizer] ", where, ": not a puyu tokenizer file (wrong magic)");
-  if (auto version = c.number<uint32_t>(); version != kVersion)
+  if (auto version = c.number<uint64_t>(); version != kVersion)
     fail("[tokenizer] ", where, ": version ", version, ", this program reads version ", kVersion);
-  c.number<uint32_t>();
   if (c.number<uint64_t>() != hash64(c.bytes))
     fail("[tokenizer] ", where, ": checksum mismatch; the file is damaged, make it again with 'puyu tokenizer train'");
   Vocabulary v;

@@ -65,6 +65,7 @@ class Learner {
   Ctx& ctx() { return ctx_; }
   int64_t step() const { return step_; }
   void set_step(int64_t s) { step_ = s; }
+  Model<Tensor>& gradients() { return grads_.tensors; }
   Model<Tensor>& moment1() { return m_.tensors; }
   Model<Tensor>& moment2() { return v_.tensors; }
   Recompute recompute() const { return recompute_; }

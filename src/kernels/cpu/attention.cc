@@ -287,7 +287,7 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
 void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
                         const PackedSeqs& seqs) {
   CHECK(heads.dim <= kMaxDim && heads.group() <= kRows);
-  const int64_t hd = heads.dim, rows = o.shape[0] * heads.q, wide = padded(hd);
+  const int64_t hd = heads.dim, rows = o.shape[0] * heads.q;
   const Micro& m = micro_for(qkv.dtype == DType::kBF16);
   int64_t longest = 0;
   for (int64_t i = 0; i < seqs.n; ++i) longest = imax(longest, seqs.cu[i + 1] - seqs.cu[i]);

@@ -1,0 +1,47 @@
+// The parts of 'puyu bench': each prints a table, or JSON for programs.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "base/json.h"
+#include "cli/bench_peak.h"
+#include "eval/text_table.h"
+#include "model/config.h"
+
+namespace puyu {
+
+struct BenchOptions {
+  bool json = false;
+  int rounds = 5;
+  std::vector<int64_t> hidden = {256, 512, 1024};
+  int64_t layers = 2;
+  int64_t sequence = 1024;
+  int64_t tokens = 2048;
+  int64_t vocab = 8192;
+  std::string dtype = "bf16";
+  template <class F>
+  void fields(F&& f) {
+    f("json", json, "print JSON");
+    f("rounds", rounds, "measurements of each number; the median is printed");
+    f("hidden", hidden, "train: hidden sizes");
+    f("layers", layers, "train: transformer blocks");
+    f("sequence", sequence, "train: tokens a sequence");
+    f("tokens", tokens, "train: tokens a step");
+    f("vocab", vocab, "train: vocabulary");
+    f("dtype", dtype, "train: bf16 or f32 compute");
+  }
+};
+
+struct TrainSpeed {
+  ModelConfig config;
+  Spread seconds;          // a whole step: forward, backward, update
+  double update = 0;       // of it the optimizer, median
+  double model_flops = 0;  // FLOPs of a step, causal GQA, recompute not counted
+  double other_flops = 0;  // the same step by InternEvo's and Megatron's formula
+};
+TrainSpeed measure_training(const BenchOptions& options, int64_t hidden);
+
+int run_bench_limits(const BenchOptions& options);
+int run_bench_train(const BenchOptions& options);
+
+}  // namespace puyu

@@ -1,0 +1,137 @@
+// puyu data: raw text to a clean corpus to token shards.
+#include <cstdio>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "cli/verbs.h"
+#include "data/pipeline.h"
+#include "data/tokenize.h"
+#include "text/html.h"
+
+namespace puyu {
+namespace {
+
+constexpr const char* kText =
+    R"(puyu data run CONFIG.toml --out DIR          read, clean, filter and deduplicate text into DIR
+puyu data run --input=DIR1,DIR2 --out DIR    the same with the default rules
+puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.tok and valid-*.tok
+puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
+puyu data extract FILE.html [--json]         the main content of a web page
+
+Input may be text, JSONL (text in "content" or "text"), HTML, manual pages and code, also as .gz and .zst.
+Every drop is counted in funnel.json and explained in ledger.jsonl.zst. An interrupted run goes on where it stopped.
+
+example:  scripts/fetch_corpus.sh && puyu data run --input=.cache/corpus --out runs/data
+)";
+
+struct RunOptions {
+  std::string out, tokenizer, run;
+  int workers = num_threads();
+  bool json = false;
+  template <class F>
+  void fields(F&& f) {
+    f("out", out, "output folder (run, tokenize)");
+    f("workers", workers, "threads; the output does not depend on them");
+    f("tokenizer", tokenizer, "tokenizer file or folder (tokenize)");
+    f("run", run, "output folder of a run (why)");
+    f("json", json, "print JSON");
+  }
+};
+
+void need(const std::string& value, const char* option) {
+  if (value.empty()) throw UsageError(cat("expected ", option));
+}
+
+int run_corpus(const Args& a, const RunOptions& o) {
+  need(o.out, "--out DIR");
+  if (a.positional.size() > 2) throw UsageError("expected one CONFIG.toml");
+  PipelineConfig config;
+  Fields fields = list_fields(config);
+  if (a.positional.size() == 2) read_toml(fields, read_file(a.positional[1]), a.positional[1]);
+  for (const std::string& assignment : a.overrides) {
+    try {
+      set_field(fields, assignment);
+    } catch (const Error& e) { throw UsageError(e.what()); }
+  }
+  Funnel f = run_pipeline(config, o.out, o.workers);
+  std::printf("%s", o.json ? (to_json(f).dump() + "\n").c_str() : format_funnel(f).c_str());
+  return 0;
+}
+
+int run_tokenize(const Args& a, const RunOptions& o, const TokenizeOptions& options) {
+  if (a.positional.size() != 2) throw UsageError("expected one corpus folder");
+  need(o.out, "--out DIR");
+  need(o.tokenizer, "--tokenizer FILE");
+  TokenizeResult r = tokenize_corpus(a.positional[1], Tokenizer::load(o.tokenizer), o.out, o.workers, options);
+  Json j = Json::Object{{"documents", r.documents},
+                        {"tokens", r.tokens},
+                        {"bytes", r.bytes},
+                        {"held_out_documents", r.held_out_documents},
+                        {"held_out_tokens", r.held_out_tokens}};
+  if (o.json)
+    std::printf("%s\n", j.dump().c_str());
+  else
+    std::printf("train: %s in %s, %.2f bytes a token; held out: %s in %s\n",
+                format_count(static_cast<double>(r.tokens), "tok").c_str(),
+                format_count(static_cast<double>(r.documents), "documents").c_str(),
+                static_cast<double>(r.bytes) / static_cast<double>(std::max<int64_t>(1, r.tokens)),
+                format_count(static_cast<double>(r.held_out_tokens), "tok").c_str(),
+                format_count(static_cast<double>(r.held_out_documents), "documents").c_str());
+  return 0;
+}
+
+int run_why(const Args& a, const RunOptions& o) {
+  if (a.positional.size() != 2) throw UsageError("expected one ID");
+  need(o.run, "--run DIR");
+  std::string text = explain_document(o.run, a.positional[1]);
+  if (text.empty()) fail("[data] ", o.run, ": no document '", a.positional[1], "', neither kept nor dropped");
+  std::printf("%s", text.c_str());
+  return 0;
+}
+
+int run_extract(const Args& a, const RunOptions& o) {
+  if (a.positional.size() != 2) throw UsageError("expected one FILE.html");
+  HtmlPage page = extract_html(read_file(a.positional[1]));
+  if (!page.problem.empty()) fail("[data] ", a.positional[1], ": ", page.problem);
+  Json j =
+      Json::Object{{"title", page.title}, {"date", page.date}, {"language", page.language}, {"content", page.content}};
+  std::printf("%s\n", o.json ? j.dump().c_str() : page.content.c_str());
+  return 0;
+}
+
+// Options of the verb itself and of tokenize; those of run are PipelineConfig's and come back as overrides.
+struct AllOptions : RunOptions {
+  TokenizeOptions tokenize;
+  template <class F>
+  void fields(F&& f) {
+    RunOptions::fields(f);
+    f("tokenize", tokenize, "");
+  }
+};
+
+int run(const std::vector<std::string>& argv) {
+  AllOptions o;
+  Fields f = list_fields(o);
+  PipelineConfig defaults;
+  std::string text =
+      cat(kText, "\noptions of run (also the keys of CONFIG.toml):\n", fields_help(list_fields(defaults)));
+  if (wants_help(argv, kDataVerb, text, f)) return 0;
+  bool is_run = !argv.empty() && argv[0] == "run";
+  Args a = parse_args(argv, f, {{"o", "out"}}, is_run);
+  std::string what = a.positional.empty() ? "" : a.positional[0];
+  if (o.workers < 1) throw UsageError(cat("--workers must be at least 1, got ", o.workers));
+  if (what == "run") return run_corpus(a, o);
+  if (what == "tokenize") return run_tokenize(a, o, o.tokenize);
+  if (what == "why") return run_why(a, o);
+  if (what == "extract") return run_extract(a, o);
+  throw UsageError(cat("expected run, tokenize, why or extract, got '", what, "'"));
+}
+
+}  // namespace
+
+const Verb kDataVerb = {"data", "puyu data run|tokenize|why|extract ... [options]",
+                        "clean a corpus and make token shards of it", run};
+
+}  // namespace puyu

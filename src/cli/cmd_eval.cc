@@ -1,0 +1,155 @@
+// puyu eval: tasks over a model.
+#include <cstdio>
+#include <filesystem>
+
+#include "base/file.h"
+#include "cli/verbs.h"
+#include "data/shard.h"
+#include "engine/local_generator.h"
+#include "eval/runner.h"
+
+namespace puyu {
+namespace {
+
+struct EvalOptions {
+  std::string model, data, out;
+  bool json = false;
+  int64_t limit = 0;
+  int max_tokens = 64;
+  int shots = 5;
+  int64_t chunk_bytes = 2048;
+  std::string length = "bytes";
+  int64_t seed = 1;
+  ModelOptions run;
+  template <class F>
+  void fields(F&& f) {
+    f("model", model, "model folder");
+    f("data", data, "folder with the tasks' data (puyu eval list)");
+    f("out", out, "folder for results.json, results.md and every sample; none: only the table");
+    f("json", json, "print JSON");
+    f("limit", limit, "samples a task, spread evenly over it; 0 = all");
+    f("max_tokens", max_tokens, "longest answer in tokens");
+    f("shots", shots, "examples before an exam question (mmlu, ceval), at most 5");
+    f("chunk_bytes", chunk_bytes, "perplexity: text is scored in pieces of about this many bytes");
+    f("length", length, "choices compete by log-likelihood per: none (the sum), tokens or bytes");
+    f("seed", seed, "order and choice of the wrong answers made by program");
+    f("run", run, "how the model runs");
+  }
+};
+
+constexpr const char* kHelp =
+    "Asks a model the tasks' questions, greedily, and judges the answers: exact match, exact number, the most likely "
+    "of\n"
+    "several choices, perplexity. Every number has its standard error. TASK 'all' is every task whose data are "
+    "there.\n\n"
+    "puyu eval list --data DIR   shows the tasks and whether DIR has what they need\n"
+    "example: puyu eval arithmetic-100 manpages --model runs/demo/sft --data runs/demo/eval --out runs/demo/results\n";
+
+Length length_of(const std::string& name) {
+  if (name == "none") return Length::kNone;
+  if (name == "tokens") return Length::kTokens;
+  if (name == "bytes") return Length::kBytes;
+  throw UsageError(cat("--length: expected none, tokens or bytes, got '", name, "'"));
+}
+
+// Held-out token shards as text, for models whose data folder has no valid.jsonl: valid-LANGUAGE*.tok.
+std::vector<EvalText> texts_of_shards(const std::string& dir, const Tokenizer& tokenizer) {
+  std::vector<EvalText> out;
+  for (const std::string& path : list_files(dir)) {
+    std::string name = std::filesystem::path(path).filename().string();
+    if (!name.starts_with("valid-") || !name.ends_with(".tok")) continue;
+    ShardReader shard(path);
+    if (shard.tokenizer_fingerprint() != tokenizer.fingerprint())
+      fail("[eval] ", path, ": its tokens are not of the model's tokenizer; give documents as valid.jsonl");
+    for (int64_t d = 0; d < shard.documents(); ++d) {
+      std::vector<int32_t> ids(static_cast<size_t>(shard.end(d) - shard.begin(d)));
+      shard.read(shard.begin(d), static_cast<int64_t>(ids.size()), ids.data());
+      out.push_back({cat(name, ":", d), name.substr(6, name.find_first_of("-.", 6) - 6), tokenizer.decode(ids)});
+    }
+  }
+  return out;
+}
+
+bool has_shards(const std::string& dir) {
+  if (!is_directory(dir)) return false;
+  for (const std::string& path : list_files(dir)) {
+    std::string name = std::filesystem::path(path).filename().string();
+    if (name.starts_with("valid-") && name.ends_with(".tok")) return true;
+  }
+  return false;
+}
+
+bool has_data(const TaskInfo& t, const std::string& data) {
+  return task_has_data(t, data) || (std::string_view(t.name) == "perplexity" && has_shards(data));
+}
+
+int list_tasks(const EvalOptions& o) {
+  TextTable table{{"task", "needs", "in --data", "what it asks"}, {}, {}};
+  Json j = Json::array();
+  for (const TaskInfo& t : known_tasks()) {
+    bool there = !o.data.empty() && has_data(t, o.data);
+    table.rows.push_back({t.name, t.needs, o.data.empty() ? "–" : there ? "yes" : "no", t.help});
+    Json row = Json::object();
+    row["task"] = t.name, row["needs"] = t.needs, row["help"] = t.help;
+    if (!o.data.empty()) row["there"] = there;
+    j.push(std::move(row));
+  }
+  std::printf("%s", o.json ? (j.dump() + "\n").c_str() : to_text(table).c_str());
+  return 0;
+}
+
+std::vector<std::string> chosen_tasks(const std::vector<std::string>& names, const std::string& data) {
+  if (names != std::vector<std::string>{"all"}) return names;
+  std::vector<std::string> out;
+  for (const TaskInfo& t : known_tasks())
+    if (has_data(t, data)) out.emplace_back(t.name);
+  if (out.empty()) fail("[eval] '", data, "' has the data of no task (puyu eval list --data DIR)");
+  return out;
+}
+
+std::vector<EvalTask> load_tasks(const std::vector<std::string>& names, const EvalOptions& o, const LocalModel& model) {
+  TaskOptions t{o.data, o.limit, o.shots, o.chunk_bytes, o.seed};
+  std::vector<EvalTask> out;
+  for (const std::string& name : names) {
+    if (name == "perplexity" && !file_exists(o.data + "/valid.jsonl") && has_shards(o.data)) {
+      auto texts = texts_of_shards(o.data, model.tokenizer);
+      out.push_back(perplexity_task(name, texts, static_cast<size_t>(o.chunk_bytes)));
+      limit_samples(out.back(), o.limit);
+    } else {
+      out.push_back(load_task(name, t));
+    }
+  }
+  return out;
+}
+
+int run(const std::vector<std::string>& argv) {
+  EvalOptions o;
+  Fields f = list_fields(o);
+  if (wants_help(argv, kEvalVerb, kHelp, f)) return 0;
+  Args a = parse_args(argv, f, {{"m", "model"}});
+  if (a.positional == std::vector<std::string>{"list"}) return list_tasks(o);
+  if (a.positional.empty()) throw UsageError("expected tasks, 'all' or 'list'");
+  if (o.model.empty() || o.data.empty()) throw UsageError("expected --model DIR and --data DIR");
+  if (o.max_tokens < 1 || o.shots < 0 || o.limit < 0 || o.chunk_bytes < 4)
+    throw UsageError("expected --max-tokens of at least 1, --chunk-bytes of at least 4, no negative numbers");
+  Length length = length_of(o.length);
+  if (o.model.starts_with("http://")) throw UsageError("models behind HTTP are not there yet (docs/status.md)");
+  auto model = std::make_shared<LocalModel>(o.model, o.run);
+  std::vector<EvalTask> tasks = load_tasks(chosen_tasks(a.positional, o.data), o, *model);
+  LocalGenerator generator(model);
+  Json manifest = to_json(f);
+  manifest["parameters"] = model->weights.config.num_params();
+  auto results = run_tasks(generator, tasks, {o.out, o.max_tokens, length, 256, manifest});
+  if (o.json)
+    std::printf("%s\n", to_json(results).dump().c_str());
+  else
+    std::printf("%s", to_text(result_table(results)).c_str());
+  return 0;
+}
+
+}  // namespace
+
+const Verb kEvalVerb = {"eval", "puyu eval TASK... --model DIR --data DIR [--out DIR] [--json]  |  puyu eval list",
+                        "ask a model questions and judge its answers", run};
+
+}  // namespace puyu

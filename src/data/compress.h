@@ -1,0 +1,44 @@
+// Reading files that may be compressed (gzip, zstd: told by their first bytes) piece by piece, and writing .zst.
+// A damaged stream is a per-file failure, so reading reports it as a value (a reason), not as an exception.
+#pragma once
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/file.h"
+
+namespace puyu {
+
+class InputStream {
+ public:
+  explicit InputStream(const std::string& path);  // Error when the file cannot be opened
+  ~InputStream();
+  // Appends the next bytes (up to about 1 MiB) to out; false at the end or after damage.
+  bool read(std::string& out);
+  // Reads on until the end or until out holds more than `most` bytes.
+  void read_all(std::string& out, size_t most);
+  // The next line without its line end; false at the end. A last line without a line end counts.
+  bool read_line(std::string& line);
+  // "" or why reading stopped early: "truncated_gzip", "damaged_gzip", "truncated_zstd", "damaged_zstd".
+  const std::string& damage() const;
+  size_t file_bytes() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> s_;
+};
+
+// An atomic .zst file; the bytes depend on the text only.
+class ZstdFile {
+ public:
+  explicit ZstdFile(const std::string& path);
+  ~ZstdFile();
+  void write(std::string_view text);
+  void commit();
+
+ private:
+  struct State;
+  std::unique_ptr<State> s_;
+};
+
+}  // namespace puyu

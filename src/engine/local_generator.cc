@@ -1,0 +1,120 @@
+#include "engine/local_generator.h"
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "base/signal.h"
+
+namespace puyu {
+namespace {
+
+Weights load_weights(const std::string& dir, const std::string& dtype) {
+  if (dtype != "f32" && dtype != "bf16") fail("[model] dtype: expected f32 or bf16, got '", dtype, "'");
+  Arena scratch("scratch", int64_t{1} << 30);
+  Ctx ctx{Device::kCpu, &scratch};
+  return load_model(ctx, dir, Head::kLanguage, dtype == "f32" ? DType::kF32 : DType::kBF16);
+}
+
+}  // namespace
+
+const char* finish_reason_name(FinishReason reason) {
+  return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kLength ? "length" : "aborted";
+}
+
+LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
+    : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {}
+
+LocalModel::LocalModel(Tokenizer t, Weights w, const EngineOptions& o)
+    : tokenizer(std::move(t)), weights(std::move(w)), engine(weights, o) {
+  if (tokenizer.vocab_size() > weights.config.vocab_size)
+    fail("[model] the tokenizer has ", tokenizer.vocab_size(), " pieces, the model's vocabulary only ",
+         weights.config.vocab_size, "; they do not belong together");
+  stop_ids = {tokenizer.eos(), tokenizer.special("<|im_end|>")};
+}
+
+std::vector<int32_t> LocalModel::encode(const Prompt& prompt) const {
+  if (!prompt.messages.empty()) return encode_chat(tokenizer, prompt.messages, true);
+  std::vector<int32_t> ids = tokenizer.encode_untrusted(prompt.text);
+  ids.insert(ids.begin(), tokenizer.bos());
+  return ids;
+}
+
+Request LocalModel::request(const Prompt& prompt, const SamplingOptions& sampling,
+                            std::function<bool(const std::string&)> on_text,
+                            std::function<void(const Generation&)> on_finish) const {
+  struct State {
+    TextStream stream;
+    Generation all;
+  };
+  Request r;
+  r.prompt = encode(prompt);
+  r.sampling = sampling;
+  r.stop_ids = stop_ids;
+  auto s = std::make_shared<State>(State{{tokenizer, sampling.stop}, {}});
+  s->all.prompt_tokens = static_cast<int64_t>(r.prompt.size());
+  // A model's vocabulary may be padded beyond the tokenizer's: such an id has no text.
+  r.on_token = [s, on_text, known = tokenizer.vocab_size()](int32_t token, float) {
+    ++s->all.tokens;
+    const std::string text = token < known ? s->stream.push(token) : std::string();
+    s->all.text += text;
+    return (text.empty() || !on_text || on_text(text)) && !s->stream.stopped();
+  };
+  r.on_finish = [s, on_text, on_finish](FinishReason reason) {
+    const std::string rest = s->stream.finish();
+    s->all.text += rest;
+    s->all.reason = reason;
+    if (!rest.empty() && on_text && reason != FinishReason::kAborted) on_text(rest);
+    if (on_finish) on_finish(s->all);
+  };
+  return r;
+}
+
+std::vector<Generation> LocalGenerator::generate(const std::vector<Prompt>& prompts, const SamplingOptions& options,
+                                                 const std::function<void(size_t)>& done) {
+  std::vector<Generation> out(prompts.size());
+  std::vector<Request> requests;
+  std::map<std::vector<int32_t>, uint64_t> seen;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    requests.push_back(model_->request(prompts[i], options, {}, [&, i](const Generation& g) {
+      out[i] = g;
+      if (done && g.reason != FinishReason::kAborted) done(i);
+    }));
+    requests.back().sample = seen[requests.back().prompt]++;
+  }
+  model_->engine.run(std::move(requests));
+  return out;
+}
+
+std::vector<LogLikelihood> LocalGenerator::loglikelihood(const std::vector<Pair>& pairs,
+                                                         const std::function<void(size_t)>& done) {
+  std::vector<std::vector<int32_t>> sequences;
+  std::vector<size_t> context;  // tokens that are given
+  for (const Pair& p : pairs) {
+    std::vector<int32_t> ids = model_->encode(p.context), all;
+    if (p.context.messages.empty()) {
+      all = model_->encode({p.context.text + p.continuation, {}});
+      // Pieces may grow across the border (" " + "word" = " word"): what both encodings share is given.
+      ids.resize(
+          static_cast<size_t>(std::mismatch(ids.begin(), ids.end(), all.begin(), all.end()).first - ids.begin()));
+    } else {
+      all = ids;
+      const std::vector<int32_t> rest = model_->tokenizer.encode_untrusted(p.continuation);
+      all.insert(all.end(), rest.begin(), rest.end());
+    }
+    if (all.size() == ids.size()) fail("[engine] a continuation to score is empty; expected some text");
+    sequences.push_back(std::move(all));
+    context.push_back(ids.size());
+  }
+  std::vector<LogLikelihood> out(pairs.size());
+  model_->engine.score(sequences, [&](size_t i, const Engine::Score& s) {
+    for (size_t t = context[i] - 1; t < s.logp.size(); ++t)
+      out[i].sum += static_cast<double>(s.logp[t]), ++out[i].tokens;
+    out[i].greedy = std::all_of(s.greedy.begin() + static_cast<long>(context[i]) - 1, s.greedy.end(),
+                                [](uint8_t best) { return best != 0; });
+    if (done) done(i);
+  });
+  return out;
+}
+
+}  // namespace puyu

@@ -1,0 +1,53 @@
+// A model folder that answers: config.json, model.safetensors, tokenizer.puyu or tokenizer.model. LocalModel is what
+// generate, chat and serve share; LocalGenerator is the Generator over it.
+#pragma once
+#include <memory>
+
+#include "engine/engine.h"
+#include "engine/text_stream.h"
+
+namespace puyu {
+
+const char* finish_reason_name(FinishReason reason);  // stop, length, aborted
+
+struct ModelOptions {
+  std::string dtype = "f32";
+  EngineOptions engine;
+  template <class F>
+  void fields(F&& f) {
+    f("dtype", dtype, "compute in f32 or bf16");
+    f("engine", engine, "batching and cache");
+  }
+};
+
+struct LocalModel {
+  explicit LocalModel(const std::string& dir, const ModelOptions& options = {});
+  LocalModel(Tokenizer tokenizer, Weights weights, const EngineOptions& options = {});
+  LocalModel(const LocalModel&) = delete;
+  LocalModel& operator=(const LocalModel&) = delete;
+
+  std::vector<int32_t> encode(const Prompt& prompt) const;
+  // A request whose text goes to `on_text` piece by piece (false ends it), then `on_finish` with the whole.
+  Request request(const Prompt& prompt, const SamplingOptions& sampling,
+                  std::function<bool(const std::string& text)> on_text,
+                  std::function<void(const Generation&)> on_finish) const;
+
+  Tokenizer tokenizer;
+  Weights weights;
+  Engine engine;
+  std::vector<int32_t> stop_ids;  // </s>, <|im_end|>
+};
+
+class LocalGenerator : public Generator {
+ public:
+  explicit LocalGenerator(std::shared_ptr<LocalModel> model) : model_(std::move(model)) {}
+  std::vector<Generation> generate(const std::vector<Prompt>& prompts, const SamplingOptions& options,
+                                   const std::function<void(size_t)>& done = {}) override;
+  std::vector<LogLikelihood> loglikelihood(const std::vector<Pair>& pairs,
+                                           const std::function<void(size_t)>& done = {}) override;
+
+ private:
+  std::shared_ptr<LocalModel> model_;
+};
+
+}  // namespace puyu

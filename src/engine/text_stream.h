@@ -1,0 +1,27 @@
+// From ids to text that may be shown: whole characters only, and nothing that might turn out to be a stop text, which
+// may span tokens. The stop text itself is not part of the answer.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "text/tokenizer.h"
+
+namespace puyu {
+
+class TextStream {
+ public:
+  TextStream(Tokenizer tokenizer, std::vector<std::string> stops)
+      : decoder_(std::move(tokenizer)), stops_(std::move(stops)) {}
+  std::string push(int32_t id);  // what can be shown now; nothing after a stop text
+  std::string finish();          // what was held back
+  bool stopped() const { return stopped_; }
+
+ private:
+  std::string take();
+  StreamDecoder decoder_;
+  std::vector<std::string> stops_;
+  std::string held_;  // decoded, not shown
+  bool stopped_ = false;
+};
+
+}  // namespace puyu

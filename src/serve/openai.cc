@@ -1,0 +1,332 @@
+#include "serve/openai.h"
+
+#include <algorithm>
+#include <limits>
+#include <random>
+
+#include "engine/local_generator.h"
+
+namespace puyu {
+namespace {
+
+[[noreturn]] void refuse(const std::string& field, const std::string& why) {
+  throw ApiError(400, cat("'", field, "': ", why), field);
+}
+
+double number(const Json& v, const std::string& field, double low, double high) {
+  if (!v.is_number()) refuse(field, cat("expected a number, got ", v.type_name()));
+  const double x = v.as_double();
+  if (!(x >= low && x <= high)) refuse(field, cat("expected ", low, " to ", high, ", got ", x));
+  return x;
+}
+int64_t integer(const Json& v, const std::string& field, int64_t low, int64_t high) {
+  if (!v.is_int()) refuse(field, cat("expected an integer, got ", v.is_number() ? "a fraction" : v.type_name()));
+  if (v.as_int() < low || v.as_int() > high) refuse(field, cat("expected ", low, " to ", high, ", got ", v.as_int()));
+  return v.as_int();
+}
+bool boolean(const Json& v, const std::string& field) {
+  if (!v.is_bool()) refuse(field, cat("expected true or false, got ", v.type_name()));
+  return v.as_bool();
+}
+const std::string& text(const Json& v, const std::string& field) {
+  if (!v.is_string()) refuse(field, cat("expected a string, got ", v.type_name()));
+  return v.as_string();
+}
+
+// "text", or [{"type": "text", "text": …}, …].
+std::string content(const Json& v, const std::string& field) {
+  if (v.is_string()) return v.as_string();
+  if (!v.is_array()) refuse(field, cat("expected a string or a list of text parts, got ", v.type_name()));
+  std::string out;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const Json& part = v.as_array()[i];
+    const Json* type = part.find("type");
+    if (!type || !type->is_string() || type->as_string() != "text" || !part.find("text"))
+      refuse(cat(field, "[", i, "]"), "this model reads text parts only: {\"type\": \"text\", \"text\": ...}");
+    out += text(part.at("text"), cat(field, "[", i, "].text"));
+  }
+  return out;
+}
+
+std::vector<Message> messages(const Json& v) {
+  if (!v.is_array() || v.size() == 0) refuse("messages", "expected a list of at least one message");
+  std::vector<Message> out;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const std::string at = cat("messages[", i, "]");
+    const Json& m = v.as_array()[i];
+    if (!m.is_object()) refuse(at, cat("expected an object, got ", m.type_name()));
+    Message parsed;
+    for (const auto& [key, value] : m.as_object()) {
+      const std::string field = at + "." + key;
+      if (key == "role")
+        parsed.role = text(value, field);
+      else if (key == "content")
+        parsed.content = content(value, field);
+      else if (key == "name" && (value == Json("<|plugin|>") || value == Json("<|interpreter|>")))
+        parsed.name = value.as_string();
+      else if (!value.is_null())
+        refuse(field, "not supported; a message has role and content (and name \"<|plugin|>\" or \"<|interpreter|>\")");
+    }
+    if (!m.find("content")) refuse(at + ".content", "missing");
+    if (parsed.role == "developer") parsed.role = "system";
+    const bool known =
+        parsed.role == "system" || parsed.role == "user" || parsed.role == "assistant" || parsed.role == "environment";
+    if (!known) refuse(at + ".role", "expected system, developer, user, assistant or environment");
+    out.push_back(std::move(parsed));
+  }
+  return out;
+}
+
+std::string prompt_text(const Json& v) {
+  if (v.is_string()) return v.as_string();
+  if (v.is_array() && v.size() == 1 && v.as_array()[0].is_string()) return v.as_array()[0].as_string();
+  refuse("prompt", "expected a string or a list of one string; send one request for each prompt");
+}
+
+std::vector<std::string> stops(const Json& v) {
+  std::vector<std::string> out;
+  if (v.is_string())
+    out = {v.as_string()};
+  else if (v.is_array())
+    for (const Json& s : v.as_array()) out.push_back(text(s, "stop"));
+  else
+    refuse("stop", cat("expected a string or a list of strings, got ", v.type_name()));
+  if (out.size() > 16) refuse("stop", cat("expected at most 16 texts, got ", out.size()));
+  if (std::find(out.begin(), out.end(), "") != out.end()) refuse("stop", "expected texts that are not empty");
+  return out;
+}
+
+bool include_usage(const Json& v) {
+  if (!v.is_object()) refuse("stream_options", cat("expected an object, got ", v.type_name()));
+  bool out = false;
+  for (const auto& [key, value] : v.as_object())
+    if (key == "include_usage")
+      out = boolean(value, "stream_options.include_usage");
+    else
+      refuse("stream_options." + key, "unknown field");
+  return out;
+}
+
+// Fields of the API that we do not have, with the one value that asks for nothing.
+bool asks_for_nothing(const std::string& key, const Json& v) {
+  if (key == "n" || key == "best_of") return v == Json(1);
+  if (key == "presence_penalty" || key == "frequency_penalty") return v.is_number() && v.as_double() == 0;
+  if (key == "logprobs" || key == "echo") return v == Json(false);
+  if (key == "top_logprobs") return v == Json(0);
+  if (key == "logit_bias") return v.is_object() && v.size() == 0;
+  if (key == "tools" || key == "functions") return v.is_array() && v.size() == 0;
+  if (key == "tool_choice" || key == "function_call") return v == Json("none") || v == Json("auto");
+  if (key == "response_format") return v.is_object() && v.size() == 1 && v.find("type") && v.at("type") == Json("text");
+  if (key == "suffix") return v == Json("");
+  return false;
+}
+constexpr const char* kRefused[] = {"n",
+                                    "best_of",
+                                    "presence_penalty",
+                                    "frequency_penalty",
+                                    "logprobs",
+                                    "echo",
+                                    "top_logprobs",
+                                    "logit_bias",
+                                    "tools",
+                                    "functions",
+                                    "tool_choice",
+                                    "function_call",
+                                    "response_format",
+                                    "suffix"};
+// What concerns the caller's bookkeeping and not the answer.
+constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier", "parallel_tool_calls"};
+
+bool sampling_field(const std::string& key, const Json& v, SamplingOptions& s) {
+  constexpr int kMax = std::numeric_limits<int>::max();
+  if (key == "max_tokens" || key == "max_completion_tokens")
+    s.max_tokens = static_cast<int>(integer(v, key, 1, kMax));
+  else if (key == "temperature")
+    s.temperature = number(v, key, 0, 2);
+  else if (key == "top_p")
+    s.top_p = number(v, key, 1e-9, 1);
+  else if (key == "top_k")
+    s.top_k = static_cast<int>(integer(v, key, 0, kMax));
+  else if (key == "min_p")
+    s.min_p = number(v, key, 0, 0.999999);
+  else if (key == "repetition_penalty")
+    s.repetition_penalty = number(v, key, 0.01, 100);
+  else if (key == "seed")
+    s.seed = integer(v, key, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
+  else if (key == "stop")
+    s.stop = stops(v);
+  else
+    return false;
+  return true;
+}
+
+void read_field(const std::string& key, const Json& v, ApiRequest& r) {
+  auto among = [&](auto& list) { return std::find(std::begin(list), std::end(list), key) != std::end(list); };
+  if (v.is_null() || among(kIgnored) || sampling_field(key, v, r.sampling)) return;
+  if (key == "stream")
+    r.stream = boolean(v, key);
+  else if (key == "stream_options")
+    r.include_usage = include_usage(v);
+  else if (key == "messages" && r.chat)
+    r.prompt.messages = messages(v);
+  else if (key == "prompt" && !r.chat)
+    r.prompt.text = prompt_text(v);
+  else if (among(kRefused)) {
+    if (!asks_for_nothing(key, v)) refuse(key, cat("this server does not support ", v.dump()));
+  } else {
+    refuse(key, r.chat ? "unknown field of a chat completion" : "unknown field of a completion");
+  }
+}
+
+int64_t random_seed() {
+  std::random_device device;
+  return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32 | device()) >> 1);
+}
+
+}  // namespace
+
+ApiRequest parse_api_request(std::string_view body, bool chat, const std::string& model,
+                             const SamplingOptions& defaults) {
+  Json j;
+  try {
+    j = Json::parse(body, "body");
+  } catch (const Error& e) { throw ApiError(400, e.what()); }
+  if (!j.is_object()) throw ApiError(400, cat("expected a JSON object, got ", j.type_name()));
+  ApiRequest r;
+  r.chat = chat;
+  r.sampling = defaults;
+  // As OpenAI: a chat answer may fill the context, a completion has 16 tokens unless told.
+  r.sampling.max_tokens = chat ? std::numeric_limits<int>::max() : 16;
+  r.sampling.seed = random_seed();
+  const Json* asked = j.find("model");
+  if (!asked) refuse("model", cat("missing; this server has '", model, "'"));
+  if (text(*asked, "model") != model)
+    throw ApiError(404, cat("the model '", asked->as_string(), "' does not exist; this server has '", model, "'"),
+                   "model", "model_not_found");
+  for (const auto& [key, value] : j.as_object())
+    if (key != "model") read_field(key, value, r);
+  const char* input = chat ? "messages" : "prompt";
+  if (!j.find(input) || j.at(input).is_null()) refuse(input, "missing");
+  if (j.find("stream_options") && !j.at("stream_options").is_null() && !r.stream)
+    refuse("stream_options", "only with \"stream\": true");
+  return r;
+}
+
+namespace {
+
+Json usage_of(const Generation& g) {
+  Json u = Json::object();
+  u["prompt_tokens"] = g.prompt_tokens;
+  u["completion_tokens"] = g.tokens;
+  u["total_tokens"] = g.prompt_tokens + g.tokens;
+  return u;
+}
+Json choice() {
+  Json c = Json::object();
+  c["index"] = 0;
+  return c;
+}
+Json model_entry(const std::string& model, int64_t created) {
+  Json m = Json::object();
+  m["id"] = model;
+  m["object"] = "model";
+  m["created"] = created;
+  m["owned_by"] = "puyu";
+  return m;
+}
+
+}  // namespace
+
+ApiAnswer::ApiAnswer(const ApiRequest& r, std::string model, std::string id, int64_t created)
+    : chat_(r.chat), include_usage_(r.include_usage), model_(std::move(model)), created_(created) {
+  id_ = (chat_ ? "chatcmpl-" : "cmpl-") + std::move(id);
+}
+
+Json ApiAnswer::frame(const char* object) const {
+  Json j = Json::object();
+  j["id"] = id_;
+  j["object"] = object;
+  j["created"] = created_;
+  j["model"] = model_;
+  return j;
+}
+
+std::string ApiAnswer::whole(const Generation& g) const {
+  Json c = choice();
+  if (chat_) {
+    c["message"]["role"] = "assistant";
+    c["message"]["content"] = g.text;
+  } else {
+    c["text"] = g.text;
+  }
+  c["logprobs"] = Json();
+  c["finish_reason"] = finish_reason_name(g.reason);
+  Json j = frame(chat_ ? "chat.completion" : "text_completion");
+  j["choices"] = Json(Json::Array{std::move(c)});
+  j["usage"] = usage_of(g);
+  return j.dump();
+}
+
+std::string ApiAnswer::chunk(Json c) const {
+  Json j = frame(chat_ ? "chat.completion.chunk" : "text_completion");
+  j["choices"] = Json(Json::Array{std::move(c)});
+  if (include_usage_) j["usage"] = Json();
+  return j.dump();
+}
+
+std::string ApiAnswer::first() const {
+  if (!chat_) return "";
+  Json c = choice();
+  c["delta"]["role"] = "assistant";
+  c["delta"]["content"] = "";
+  c["finish_reason"] = Json();
+  return chunk(std::move(c));
+}
+
+std::string ApiAnswer::text(const std::string& piece) const {
+  Json c = choice();
+  if (chat_)
+    c["delta"]["content"] = piece;
+  else
+    c["text"] = piece;
+  c["finish_reason"] = Json();
+  return chunk(std::move(c));
+}
+
+std::string ApiAnswer::last(FinishReason reason) const {
+  Json c = choice();
+  if (chat_)
+    c["delta"] = Json::object();
+  else
+    c["text"] = "";
+  c["finish_reason"] = finish_reason_name(reason);
+  return chunk(std::move(c));
+}
+
+std::string ApiAnswer::usage(const Generation& g) const {
+  Json j = frame(chat_ ? "chat.completion.chunk" : "text_completion");
+  j["choices"] = Json::array();
+  j["usage"] = usage_of(g);
+  return j.dump();
+}
+
+std::string api_error_body(const ApiError& e) {
+  Json j = Json::object();
+  Json& error = j["error"];
+  error["message"] = e.what();
+  error["type"] = e.status >= 500 ? "server_error" : e.status == 429 ? "rate_limit_error" : "invalid_request_error";
+  error["param"] = e.param.empty() ? Json() : Json(e.param);
+  error["code"] = e.code.empty() ? Json() : Json(e.code);
+  return j.dump();
+}
+
+std::string api_model_body(const std::string& model, int64_t created) { return model_entry(model, created).dump(); }
+
+std::string api_models_body(const std::string& model, int64_t created) {
+  Json j = Json::object();
+  j["object"] = "list";
+  j["data"] = Json(Json::Array{model_entry(model, created)});
+  return j.dump();
+}
+
+}  // namespace puyu

@@ -1,0 +1,53 @@
+// OpenAI's API as data: request bodies in, response bodies out, no sockets. What we cannot do is refused by the name of
+// the field, never ignored. docs/formats.d/serve.md lists the fields.
+#pragma once
+#include <string>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "engine/generator.h"
+
+namespace puyu {
+
+class ApiError : public Error {
+ public:
+  ApiError(int http_status, const std::string& message, std::string field = "", std::string error_code = "")
+      : Error(message), status(http_status), param(std::move(field)), code(std::move(error_code)) {}
+  int status;
+  std::string param, code;
+};
+
+struct ApiRequest {
+  bool chat = true;
+  Prompt prompt;
+  SamplingOptions sampling;
+  bool stream = false, include_usage = false;
+};
+
+// Throws ApiError 400, or 404 when the request asks for another model. `defaults`: sampling where the body is silent.
+ApiRequest parse_api_request(std::string_view body, bool chat, const std::string& model,
+                             const SamplingOptions& defaults);
+
+// The bodies of one answer. Streams: first(), text() per piece, last(), then usage() if asked for, then "[DONE]".
+class ApiAnswer {
+ public:
+  ApiAnswer(const ApiRequest& request, std::string model, std::string id, int64_t created);
+  std::string whole(const Generation& g) const;
+  std::string first() const;  // empty for plain completions: they have no role to announce
+  std::string text(const std::string& piece) const;
+  std::string last(FinishReason reason) const;
+  std::string usage(const Generation& g) const;
+
+ private:
+  Json frame(const char* object) const;
+  std::string chunk(Json choice) const;
+  bool chat_, include_usage_;
+  std::string model_, id_;
+  int64_t created_;
+};
+
+std::string api_error_body(const ApiError& e);
+std::string api_models_body(const std::string& model, int64_t created);
+std::string api_model_body(const std::string& model, int64_t created);
+
+}  // namespace puyu

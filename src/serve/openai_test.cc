@@ -1,0 +1,107 @@
+#include "serve/openai.h"
+
+#include <gtest/gtest.h>
+
+namespace puyu {
+namespace {
+
+ApiRequest parse(const std::string& body, bool chat = true) { return parse_api_request(body, chat, "m", {}); }
+// "status field" of the refusal.
+std::string refusal(const std::string& body, bool chat = true) {
+  try {
+    parse(body, chat);
+  } catch (const ApiError& e) { return cat(e.status, " ", e.param); }
+  return "accepted";
+}
+std::string with(const std::string& fields) {
+  return R"({"model":"m","messages":[{"role":"user","content":"hi"}])" + (fields.empty() ? "" : "," + fields) + "}";
+}
+
+TEST(OpenAi, ReadsAChat) {
+  const ApiRequest r = parse(R"({"model":"m","messages":[{"role":"developer","content":"s"},
+    {"role":"user","content":[{"type":"text","text":"你"},{"type":"text","text":"好"}]}],"temperature":0,"top_p":0.5,
+    "max_completion_tokens":7,"stop":["a","b"],"seed":5,"stream":true,"stream_options":{"include_usage":true},
+    "n":1,"tools":[],"user":"x","logprobs":false,"presence_penalty":0,"response_format":{"type":"text"}})");
+  EXPECT_EQ(r.prompt.messages[0].role, "system");
+  EXPECT_EQ(r.prompt.messages[1].content, "你好");
+  EXPECT_EQ(r.sampling.temperature, 0);
+  EXPECT_EQ(r.sampling.top_p, 0.5);
+  EXPECT_EQ(r.sampling.max_tokens, 7);
+  EXPECT_EQ(r.sampling.stop, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(r.sampling.seed, 5);
+  EXPECT_TRUE(r.stream && r.include_usage);
+}
+
+TEST(OpenAi, ReadsACompletion) {
+  const ApiRequest r = parse(R"({"model":"m","prompt":"once","stop":"x","seed":null})", false);
+  EXPECT_EQ(r.prompt.text, "once");
+  EXPECT_EQ(r.sampling.max_tokens, 16);
+  EXPECT_EQ(r.sampling.stop, (std::vector<std::string>{"x"}));
+  EXPECT_EQ(parse(R"({"model":"m","prompt":["once"]})", false).prompt.text, "once");
+}
+
+TEST(OpenAi, RefusesByNameOfTheField) {
+  EXPECT_EQ(refusal("{"), "400 ");
+  EXPECT_EQ(refusal("[]"), "400 ");
+  EXPECT_EQ(refusal("{}"), "400 model");
+  EXPECT_EQ(refusal(R"({"model":7})"), "400 model");
+  EXPECT_EQ(refusal(R"({"model":"other","messages":[]})"), "404 model");
+  EXPECT_EQ(refusal(R"({"model":"m"})"), "400 messages");
+  EXPECT_EQ(refusal(R"({"model":"m","messages":[]})"), "400 messages");
+  EXPECT_EQ(refusal(R"({"model":"m","messages":"hi"})"), "400 messages");
+  EXPECT_EQ(refusal(R"({"model":"m","messages":[{"role":"user"}]})"), "400 messages[0].content");
+  EXPECT_EQ(refusal(R"({"model":"m","messages":[{"role":"king","content":"x"}]})"), "400 messages[0].role");
+  EXPECT_EQ(refusal(R"({"model":"m","messages":[{"role":"user","content":[{"type":"image_url"}]}]})"),
+            "400 messages[0].content[0]");
+  EXPECT_EQ(refusal(R"({"model":"m","messages":[{"role":"user","content":"x","name":"<|im_end|>"}]})"),
+            "400 messages[0].name");
+  const char* bad[][2] = {{R"("temperature":"hot")", "temperature"},
+                          {R"("temperature":3)", "temperature"},
+                          {R"("temperature":-1)", "temperature"},
+                          {R"("top_p":0)", "top_p"},
+                          {R"("max_tokens":0)", "max_tokens"},
+                          {R"("max_tokens":1.5)", "max_tokens"},
+                          {R"("max_tokens":99999999999)", "max_tokens"},
+                          {R"("stop":[1])", "stop"},
+                          {R"("stop":"")", "stop"},
+                          {R"("stream":"yes")", "stream"},
+                          {R"("stream_options":{})", "stream_options"},
+                          {R"("n":2)", "n"},
+                          {R"("logprobs":true)", "logprobs"},
+                          {R"("tools":[{}])", "tools"},
+                          {R"("presence_penalty":1)", "presence_penalty"},
+                          {R"("logit_bias":{"1":2})", "logit_bias"},
+                          {R"("response_format":{"type":"json_object"})", "response_format"},
+                          {R"("prompt":"x")", "prompt"},
+                          {R"("temprature":1)", "temprature"},
+                          {R"("seed":"a")", "seed"}};
+  for (auto& [field, name] : bad) EXPECT_EQ(refusal(with(field)), cat("400 ", name)) << field;
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":["a","b"]})", false), "400 prompt");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":"a","echo":true})", false), "400 echo");
+}
+
+TEST(OpenAi, WithoutASeedAnswersDiffer) { EXPECT_NE(parse(with("")).sampling.seed, parse(with("")).sampling.seed); }
+
+TEST(OpenAi, Bodies) {
+  ApiRequest r = parse(with(R"("stream":true,"stream_options":{"include_usage":true})"));
+  const ApiAnswer a(r, "m", "1", 99);
+  Generation g{"你好", 5, 3, FinishReason::kLength};
+  EXPECT_EQ(a.whole(g),
+            R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
+            R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length"}],)"
+            R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}})");
+  const Json text = Json::parse(a.text("x")), last = Json::parse(a.last(FinishReason::kStop)),
+             usage = Json::parse(a.usage(g));
+  EXPECT_EQ(text.at("choices").as_array()[0].at("delta").at("content"), Json("x"));
+  EXPECT_TRUE(text.at("choices").as_array()[0].at("finish_reason").is_null());
+  EXPECT_TRUE(text.at("usage").is_null());
+  EXPECT_EQ(last.at("choices").as_array()[0].at("finish_reason"), Json("stop"));
+  EXPECT_EQ(usage.at("choices").size(), 0u);
+  EXPECT_EQ(usage.at("usage").at("total_tokens"), Json(8));
+  const Json error = Json::parse(api_error_body(ApiError(429, "full", "", "queue_full"))).at("error");
+  EXPECT_EQ(error.at("type"), Json("rate_limit_error"));
+  EXPECT_TRUE(error.at("param").is_null());
+}
+
+}  // namespace
+}  // namespace puyu

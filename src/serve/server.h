@@ -1,0 +1,47 @@
+// The server: OpenAI's endpoints over one model. The transport has one thread, the engine another; they exchange
+// messages, so a slow client never holds up a step and a step never holds up a client.
+#pragma once
+#include "engine/local_generator.h"
+#include "serve/http.h"
+
+namespace puyu {
+
+struct ServeOptions {
+  std::string host = "127.0.0.1";
+  int port = 23333;
+  std::string name;
+  int64_t max_queue = 256;
+  int64_t max_body_bytes = 4 << 20;
+  double timeout_seconds = 60;
+  double grace_seconds = 20;
+  double temperature = 0.8;
+  double top_p = 0.8;
+  template <class F>
+  void fields(F&& f) {
+    f("host", host, "address to listen on; 0.0.0.0 = every one");
+    f("port", port, "port to listen on; 0 = pick a free one and print it");
+    f("name", name, "the model's name in the API; empty = the folder's");
+    f("max_queue", max_queue, "requests in work or waiting; more are answered 429");
+    f("max_body_bytes", max_body_bytes, "longest request body; longer ones are answered 413");
+    f("timeout_seconds", timeout_seconds, "for a request to arrive whole, and for a reader to take what was sent");
+    f("grace_seconds", grace_seconds, "on Ctrl-C, for answers in work");
+    f("temperature", temperature, "where a request names none");
+    f("top_p", top_p, "where a request names none");
+  }
+};
+
+class Server {
+ public:
+  Server(LocalModel& model, const ServeOptions& options);  // binds; Error when it cannot
+  ~Server();
+  int port() const;
+  void run(const std::function<bool()>& should_stop = {});  // until stop(), should_stop() or an engine failure
+  void stop();
+  int64_t pending() const;  // requests in work or waiting
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace puyu

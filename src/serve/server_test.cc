@@ -1,0 +1,207 @@
+// A real server on a free port, real sockets, a model that babbles.
+#include <utility>
+
+#include "serve/server.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/asio/connect.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/read.hpp>
+#include <boost/asio/write.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <chrono>
+#include <thread>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "engine/tiny_model.h"
+
+namespace puyu {
+namespace {
+
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+
+struct Answer {
+  unsigned status;
+  std::string body;
+};
+
+class ServeTest : public ::testing::Test {
+ protected:
+  void start(ServeOptions o = {}, EngineOptions engine = {4, 64, 0}) {
+    o.port = 0, o.name = "tiny", o.timeout_seconds = 5;
+    model = tiny_model(engine);
+    server = std::make_unique<Server>(*model, o);
+    thread = std::thread([this] { server->run(); });
+  }
+  void TearDown() override {
+    if (!server) return;
+    server->stop();
+    thread.join();
+  }
+  tcp::socket connect() {
+    tcp::socket s(io);
+    s.connect({asio::ip::make_address("127.0.0.1"), static_cast<uint16_t>(server->port())});
+    return s;
+  }
+  Answer call(const std::string& method, const std::string& path, const std::string& body = "") {
+    tcp::socket s = connect();
+    http::request<http::string_body> q;
+    q.method_string(method), q.target(path), q.version(11);
+    q.body() = body;
+    q.prepare_payload();
+    http::write(s, q);
+    boost::beast::flat_buffer buffer;
+    http::response<http::string_body> r;
+    http::read(s, buffer, r);
+    return {r.result_int(), r.body()};
+  }
+  static std::string chat(const std::string& text, int tokens, bool stream, const std::string& more = "") {
+    return cat(R"({"model":"tiny","messages":[{"role":"user","content":")", text, R"("}],"seed":3,"temperature":1,)",
+               R"("top_p":1,"max_tokens":)", tokens, R"(,"stream":)", stream, more, "}");
+  }
+  static std::string content(const Answer& a) {
+    EXPECT_EQ(a.status, 200u) << a.body;
+    return Json::parse(a.body).at("choices").as_array()[0].at("message").at("content").as_string();
+  }
+  // The joined deltas of an event stream; `end` gets the last but one event.
+  static std::string streamed(const Answer& a, Json* end = nullptr) {
+    EXPECT_EQ(a.status, 200u) << a.body;
+    std::string out;
+    bool done = false;
+    for (size_t at = 0, next; (next = a.body.find("\n\n", at)) != std::string::npos; at = next + 2) {
+      const std::string line = a.body.substr(at, next - at);
+      EXPECT_TRUE(line.starts_with("data: ")) << line;
+      EXPECT_FALSE(done);
+      if ((done = line == "data: [DONE]")) continue;
+      const Json j = Json::parse(line.substr(6));
+      if (end) *end = j;
+      for (const Json& c : j.at("choices").as_array()) out += c.at("delta").get("content", std::string());
+    }
+    EXPECT_TRUE(done);
+    return out;
+  }
+  std::string engine_text(const std::string& text, int tokens) {  // a model of its own: the server's is in use
+    SamplingOptions o;
+    o.seed = 3, o.temperature = 1, o.top_p = 1, o.max_tokens = tokens;
+    return LocalGenerator(tiny_model()).generate({{"", {{"user", text, ""}}}}, o)[0].text;
+  }
+  bool becomes_idle() {
+    for (int i = 0; i < 500 && server->pending() > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return server->pending() == 0;
+  }
+
+  asio::io_context io;
+  std::shared_ptr<LocalModel> model;
+  std::unique_ptr<Server> server;
+  std::thread thread;
+};
+
+TEST_F(ServeTest, StreamedTextIsWholeTextIsEngineText) {
+  start();
+  const std::string want = engine_text("hello", 50);
+  EXPECT_EQ(content(call("POST", "/v1/chat/completions", chat("hello", 50, false))), want);
+  Json last;
+  const std::string more = R"(,"stream_options":{"include_usage":true})";
+  EXPECT_EQ(streamed(call("POST", "/v1/chat/completions", chat("hello", 50, true, more)), &last), want);
+  const Json whole = Json::parse(call("POST", "/v1/chat/completions", chat("hello", 50, false)).body);
+  EXPECT_EQ(last.at("usage"), whole.at("usage"));
+}
+
+TEST_F(ServeTest, EndpointsAndErrors) {
+  start();
+  EXPECT_EQ(call("GET", "/health").status, 200u);
+  const Json models = Json::parse(call("GET", "/v1/models").body);
+  EXPECT_EQ(models.at("data").as_array()[0].at("id"), Json("tiny"));
+  EXPECT_EQ(call("GET", "/v1/models/tiny").status, 200u);
+  EXPECT_EQ(call("GET", "/v1/models/other").status, 404u);
+  EXPECT_EQ(call("GET", "/nothing").status, 404u);
+  EXPECT_EQ(call("GET", "/v1/completions").status, 405u);
+  EXPECT_EQ(call("POST", "/v1/completions", "{").status, 400u);
+  EXPECT_EQ(call("POST", "/v1/completions", R"({"model":"x","prompt":"a"})").status, 404u);
+  const Answer text = call("POST", "/v1/completions", R"({"model":"tiny","prompt":"hello","max_tokens":4})");
+  EXPECT_EQ(Json::parse(text.body).at("object"), Json("text_completion"));
+  std::string words;
+  for (int i = 0; i < 400; ++i) words += "hello world ";
+  const Answer longer = call("POST", "/v1/chat/completions", chat(words, 5, false));  // more than max_position
+  EXPECT_EQ(longer.status, 400u);
+  EXPECT_EQ(Json::parse(longer.body).at("error").at("param"), Json("messages"));
+  EXPECT_TRUE(becomes_idle());
+}
+
+TEST_F(ServeTest, LimitsAreAnswered) {
+  ServeOptions o;
+  o.max_body_bytes = 1000, o.max_queue = 0;
+  start(o);
+  EXPECT_EQ(call("POST", "/v1/completions", std::string(2000, 'x')).status, 413u);
+  EXPECT_EQ(call("POST", "/v1/completions", R"({"model":"tiny","prompt":"a"})").status, 429u);
+  tcp::socket s = connect();
+  asio::write(s, asio::buffer(std::string("not http at all\r\n\r\n")));
+  std::string reply;
+  boost::system::error_code ec;
+  asio::read(s, asio::dynamic_buffer(reply), ec);
+  EXPECT_TRUE(reply.starts_with("HTTP/1.1 400")) << reply;
+}
+
+TEST_F(ServeTest, EightClientsAtOnceGetTheirOwnAnswers) {
+  start();
+  std::vector<std::string> got(8), want;
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 8; ++i) want.push_back(engine_text(cat("word ", i), 30));
+  for (int i = 0; i < 8; ++i)
+    clients.emplace_back([&, i] {
+      const Answer a = call("POST", "/v1/chat/completions", chat(cat("word ", i), 30, i % 2 == 1));
+      got[static_cast<size_t>(i)] = i % 2 ? streamed(a) : content(a);
+    });
+  for (auto& c : clients) c.join();
+  EXPECT_EQ(got, want);
+}
+
+TEST_F(ServeTest, AClientThatLeavesFreesItsPages) {
+  start();
+  {
+    tcp::socket s = connect();
+    const std::string body = chat("hello", 200, true);
+    asio::write(s, asio::buffer(cat("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ", body.size(),
+                                    "\r\n\r\n", body)));
+    char first[64];
+    s.read_some(asio::buffer(first));
+  }
+  EXPECT_TRUE(becomes_idle());
+  EXPECT_EQ(call("GET", "/health").status, 200u);
+  TearDown();
+  server.reset();  // joins the engine's thread, so its state may be read
+  EXPECT_EQ(model->engine.active(), 0);
+  EXPECT_EQ(model->engine.scheduler().free_pages(), 32);
+}
+
+TEST_F(ServeTest, ASlowReaderBlocksNobody) {
+  start();
+  tcp::socket slow = connect();
+  const std::string body = chat("slow", 150, true);
+  asio::write(slow, asio::buffer(cat("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
+                                     "Content-Length: ", body.size(), "\r\n\r\n", body)));
+  EXPECT_EQ(content(call("POST", "/v1/chat/completions", chat("hello", 20, false))), engine_text("hello", 20));
+  std::string all;
+  boost::system::error_code ec;
+  asio::read(slow, asio::dynamic_buffer(all), ec);  // and it gets its own answer in the end
+  EXPECT_NE(all.find("data: [DONE]"), std::string::npos);
+}
+
+TEST_F(ServeTest, StoppingLetsAnswersFinish) {
+  start();
+  Answer a;
+  std::thread client([&] { a = call("POST", "/v1/chat/completions", chat("hello", 100, true)); });
+  while (server->pending() == 0) std::this_thread::yield();
+  server->stop();
+  client.join();
+  streamed(a);
+}
+
+}  // namespace
+}  // namespace puyu

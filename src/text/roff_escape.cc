@@ -1,0 +1,251 @@
+#include <algorithm>
+#include <cstdlib>
+
+#include "base/utf8.h"
+#include "text/roff_internal.h"
+
+namespace puyu::roff {
+namespace {
+
+const std::map<std::string, const char*, std::less<>> kSpecials = {
+    {"bu", "•"},  {"em", "—"},  {"en", "–"}, {"hy", "-"},  {"mi", "-"},  {"aq", "'"},  {"dq", "\""},  {"lq", "“"},
+    {"rq", "”"},  {"oq", "‘"},  {"cq", "’"}, {"co", "©"},  {"rg", "®"},  {"tm", "™"},  {"ha", "^"},   {"ti", "~"},
+    {"rs", "\\"}, {"sl", "/"},  {"ba", "|"}, {"bv", "|"},  {"br", "|"},  {"or", "|"},  {"ul", "_"},   {"ru", "_"},
+    {"mu", "×"},  {"di", "÷"},  {"<=", "≤"}, {">=", "≥"},  {"==", "≡"},  {"!=", "≠"},  {"->", "→"},   {"<-", "←"},
+    {"+-", "±"},  {"**", "*"},  {"de", "°"}, {"ga", "`"},  {"aa", "´"},  {"Fo", "«"},  {"Fc", "»"},   {"sc", "§"},
+    {"dg", "†"},  {"dd", "‡"},  {"lB", "["}, {"rB", "]"},  {"lC", "{"},  {"rC", "}"},  {"la", "<"},   {"ra", ">"},
+    {"fm", "'"},  {"sd", "\""}, {"12", "½"}, {"14", "¼"},  {"34", "¾"},  {"sq", "□"},  {"ci", "○"},   {"eq", "="},
+    {"pl", "+"},  {"at", "@"},  {"sh", "#"}, {"Do", "$"},  {"Eu", "€"},  {"Po", "£"},  {"Ye", "¥"},   {"ct", "¢"},
+    {"*a", "α"},  {"*b", "β"},  {"*g", "γ"}, {"*d", "δ"},  {"*e", "ε"},  {"*h", "θ"},  {"*l", "λ"},   {"*m", "μ"},
+    {"*p", "π"},  {"*s", "σ"},  {"*t", "τ"}, {"*f", "φ"},  {"*w", "ω"},  {"*D", "Δ"},  {"*G", "Γ"},   {"*S", "Σ"},
+    {"*W", "Ω"},  {"*P", "Π"},  {"if", "∞"}, {"sr", "√"},  {"is", "∫"},  {"mo", "∈"},  {"no", "¬"},   {"da", "↓"},
+    {"ua", "↑"},  {"ss", "ß"},  {"ae", "æ"}, {"o/", "ø"},  {"O/", "Ø"},  {"/l", "ł"},  {"oa", "å"},   {"bs", ""},
+    {"S1", "¹"},  {"S2", "²"},  {"S3", "³"}, {"~~", "≈"},  {"~=", "≈"},  {"ap", "~"},  {"Of", "ª"},   {"lh", "☜"},
+    {"rh", "☞"},  {"CR", "↵"},  {"OK", "✓"}, {"ff", "ff"}, {"fi", "fi"}, {"fl", "fl"}, {"Fi", "ffi"}, {"tf", "∴"}};
+const std::map<std::string, const char*, std::less<>> kStrings = {
+    {"lq", "“"},  {"rq", "”"},  {"R", "®"},  {"Tm", "™"}, {"S", ""},   {"L\"", "“"}, {"R\"", "”"}, {"C`", "\""},
+    {"C'", "\""}, {"Lq", "“"},  {"Rq", "”"}, {"q", "\""}, {"Ba", "|"}, {"Ge", ">="}, {"Le", "<="}, {"Gt", ">"},
+    {"Lt", "<"},  {"Ne", "!="}, {"Pm", "±"}, {"Am", "&"}, {"--", "-"}, {"PI", "π"}};
+
+// A combining mark for the first character of \('e and the like; NFC joins the two later.
+char32_t accent(char c) {
+  switch (c) {
+    case '\'':
+      return 0x301;
+    case '`':
+      return 0x300;
+    case '^':
+      return 0x302;
+    case '~':
+      return 0x303;
+    case ':':
+      return 0x308;
+    case ',':
+      return 0x327;
+    case 'v':
+      return 0x30c;
+    default:
+      return 0;
+  }
+}
+
+std::string special(std::string_view name) {
+  if (auto it = kSpecials.find(name); it != kSpecials.end()) return it->second;
+  std::string out;
+  if (name.size() >= 5 && name[0] == 'u') {  // \[u4E00]
+    auto c = static_cast<char32_t>(std::strtoul(std::string(name.substr(1)).c_str(), nullptr, 16));
+    if (c >= 0x20 && c < 0x110000 && !(c >= 0xd800 && c < 0xe000)) append_utf8(out, c);
+    return out;
+  }
+  if (name.starts_with("char")) {
+    int c = std::atoi(std::string(name.substr(4)).c_str());
+    if (c >= 0x20 && c < 256) append_utf8(out, static_cast<char32_t>(c));
+    return out;
+  }
+  if (name.size() == 2 && accent(name[0])) {
+    out += name[1];
+    append_utf8(out, accent(name[0]));
+  }
+  return out;
+}
+
+// The name after \f, \*, \n, \( at s[i]: one character, "(xx" or "[name]"; moves i past it.
+std::string_view take_name(std::string_view s, size_t& i) {
+  if (i >= s.size()) return {};
+  if (s[i] == '(') {
+    std::string_view name = s.substr(i + 1, 2);
+    i += 1 + name.size();
+    return name;
+  }
+  if (s[i] == '[') {
+    size_t end = std::min(s.find(']', i), s.size());
+    std::string_view name = s.substr(i + 1, end - i - 1);
+    i = std::min(end + 1, s.size());
+    return name;
+  }
+  return s.substr(i++, 1);
+}
+
+// Moves past 'argument' whose delimiter is the character at s[i].
+std::string_view take_quoted(std::string_view s, size_t& i) {
+  if (i >= s.size()) return {};
+  size_t end = std::min(s.find(s[i], i + 1), s.size());
+  std::string_view inside = s.substr(i + 1, end - i - 1);
+  i = std::min(end + 1, s.size());
+  return inside;
+}
+
+void append_string(std::string& out, std::string_view name, const Strings& strings) {
+  if (auto it = strings.find(name); it != strings.end())
+    out += it->second;
+  else if (auto known = kStrings.find(name); known != kStrings.end())
+    out += known->second;
+}
+
+}  // namespace
+
+std::string plain(std::string_view s, const Strings& strings, bool* joins) {
+  std::string out;
+  for (size_t i = 0; i < s.size();) {
+    if (s[i] != '\\') {
+      out += s[i++];
+      continue;
+    }
+    if (++i >= s.size()) break;
+    char c = s[i++];
+    switch (c) {
+      case '"':
+      case '#':
+        return out;  // a comment
+      case '(':
+        out += special(take_name(s, --i));
+        break;
+      case '[':
+        out += special(take_name(s, --i));
+        break;
+      case 'C':
+        out += special(take_quoted(s, i));
+        break;
+      case 'N':
+        out += special("char" + std::string(take_quoted(s, i)));
+        break;
+      case '*':
+        append_string(out, take_name(s, i), strings);
+        break;
+      case 'f':
+      case 'F':
+      case 'g':
+      case 'k':
+      case 'm':
+      case 'M':
+      case 'V':
+      case 'Y':
+        take_name(s, i);
+        break;
+      case 'n':
+        if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
+        take_name(s, i);
+        break;
+      case 's':
+        if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
+        if (i < s.size() && s[i] == '\'')
+          take_quoted(s, i);
+        else if (i < s.size() && (s[i] == '(' || s[i] == '['))
+          take_name(s, i);
+        else
+          for (int digits = 0; digits < 2 && i < s.size() && s[i] >= '0' && s[i] <= '9'; ++digits) ++i;
+        break;
+      case 'h':
+      case 'v':
+      case 'w':
+      case 'b':
+      case 'A':
+      case 'B':
+      case 'D':
+      case 'H':
+      case 'l':
+      case 'L':
+      case 'o':
+      case 'R':
+      case 'S':
+      case 'x':
+      case 'X':
+      case 'Z':
+        take_quoted(s, i);
+        break;
+      case ' ':
+      case '~':
+      case '0':
+        out += ' ';
+        break;
+      case 't':
+        out += '\t';
+        break;
+      case 'e':
+      case '\\':
+        out += '\\';
+        break;
+      case '-':
+        out += '-';
+        break;
+      case '\'':
+      case '`':
+      case '.':
+      case '_':
+        out += c;
+        break;
+      case 'c':
+        if (joins) *joins = true;
+        break;
+      case '&':
+      case ')':
+      case '|':
+      case '^':
+      case '/':
+      case ',':
+      case '%':
+      case ':':
+      case '{':
+      case '}':
+      case '!':
+      case '?':
+      case 'a':
+      case 'd':
+      case 'p':
+      case 'r':
+      case 'u':
+      case 'z':
+        break;
+      default:
+        out += c;  // as groff: an unknown escape is its character
+    }
+  }
+  return out;
+}
+
+std::vector<std::string> arguments(std::string_view s) {
+  std::vector<std::string> out;
+  for (size_t i = 0;;) {
+    while (i < s.size() && (s[i] == ' ' || s[i] == '\t')) ++i;
+    if (i >= s.size() || s.substr(i, 2) == "\\\"") return out;
+    std::string arg;
+    if (s[i] == '"') {
+      for (++i; i < s.size(); ++i) {
+        if (s[i] == '"') {
+          if (i + 1 >= s.size() || s[i + 1] != '"') break;
+          ++i;
+        }
+        arg += s[i];
+      }
+      ++i;
+    } else {
+      for (; i < s.size() && s[i] != ' ' && s[i] != '\t'; ++i) {
+        arg += s[i];
+        if (s[i] == '\\' && i + 1 < s.size()) arg += s[++i];
+      }
+    }
+    out.push_back(std::move(arg));
+  }
+}
+
+}  // namespace puyu::roff

@@ -1,0 +1,148 @@
+#include "text/unicode.h"
+
+#include <unicode/bytestream.h>
+#include <unicode/normalizer2.h>
+#include <unicode/stringpiece.h>
+#include <unicode/uchar.h>
+
+#include "base/check.h"
+#include "base/utf8.h"
+
+namespace puyu {
+namespace {
+
+bool is_removed(char32_t c) {
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xfeff || c == 0x200b || (c >= 0x202a && c <= 0x202e) ||
+         (c >= 0x2066 && c <= 0x2069) || (c & 0xfffe) == 0xfffe;
+}
+
+// The length of a terminal control sequence "ESC [ ... letter" at s[i], or 1 for a lone escape.
+size_t escape_length(std::string_view s, size_t i) {
+  if (i + 1 >= s.size() || s[i + 1] != '[') return 1;
+  size_t j = i + 2;
+  while (j < s.size() && s[j] >= 0x20 && s[j] < 0x40) ++j;
+  return (j < s.size() ? j + 1 : j) - i;
+}
+
+// Collects lines: trims their ends, limits blank lines.
+struct LineWriter {
+  std::string out;
+  TextChanges& changes;
+  size_t line_start = 0;
+  int blank = 0;
+
+  void end_line() {
+    size_t end = out.size();
+    while (end > line_start && (out[end - 1] == ' ' || out[end - 1] == '\t')) --end;
+    changes.spaces += end < out.size();
+    out.resize(end);
+    blank = end == line_start ? blank + 1 : 0;
+    if (blank > 2 || out.empty())
+      ++changes.spaces;
+    else
+      out += '\n';
+    line_start = out.size();
+  }
+  std::string take() {
+    end_line();
+    while (!out.empty() && out.back() == '\n') out.pop_back();
+    return std::move(out);
+  }
+};
+
+std::string compose(std::string text, TextChanges& changes) {
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
+  CHECK(U_SUCCESS(status), "ICU has no NFC data");
+  icu::StringPiece piece(text.data(), static_cast<int32_t>(text.size()));
+  if (nfc->isNormalizedUTF8(piece, status) && U_SUCCESS(status)) return text;
+  std::string out;
+  icu::StringByteSink<std::string> sink(&out);
+  status = U_ZERO_ERROR;
+  nfc->normalizeUTF8(0, piece, sink, nullptr, status);
+  CHECK(U_SUCCESS(status), "ICU cannot normalise valid UTF-8");
+  ++changes.nfc;
+  return out;
+}
+
+}  // namespace
+
+std::string normalize_text(std::string_view s, TextChanges& changes) {
+  LineWriter w{{}, changes};
+  w.out.reserve(s.size());
+  bool may_compose = false;  // NFC leaves everything below U+0300 alone
+  for (size_t i = 0; i < s.size();) {
+    char b = s[i];
+    if (b >= 0x20 && b < 0x7f) {
+      w.out += b, ++i;
+    } else if (b == '\n') {
+      w.end_line(), ++i;
+    } else if (b == '\t') {
+      w.out += b, ++i;
+    } else if (b == '\r') {
+      ++changes.newlines;
+      i += i + 1 < s.size() && s[i + 1] == '\n' ? 2 : 1;
+      w.end_line();
+    } else if (b == 0x1b) {
+      ++changes.control;
+      i += escape_length(s, i);
+    } else {
+      char32_t c = 0;
+      size_t n = decode_utf8(s, i, c);
+      if (n == 0) {
+        ++changes.invalid_utf8;
+        append_utf8(w.out, 0xfffd);
+        may_compose = true, ++i;
+        while (i < s.size() && (s[i] & 0xc0) == 0x80) ++i;
+        continue;
+      }
+      if (is_removed(c)) {
+        ++changes.control;
+      } else if (c == 0xa0) {
+        ++changes.spaces;
+        w.out += ' ';
+      } else {
+        w.out.append(s, i, n);
+        may_compose |= c >= 0x300;
+      }
+      i += n;
+    }
+  }
+  std::string out = w.take();
+  return may_compose ? compose(std::move(out), changes) : out;
+}
+
+bool is_han(char32_t c) {
+  return (c >= 0x4e00 && c <= 0x9fff) || (c >= 0x3400 && c <= 0x4dbf) || (c >= 0xf900 && c <= 0xfaff) ||
+         (c >= 0x20000 && c <= 0x323af) || c == 0x3007;
+}
+bool is_kana(char32_t c) { return (c >= 0x3041 && c <= 0x30fa) || (c >= 0x31f0 && c <= 0x31ff); }
+bool is_hangul(char32_t c) { return (c >= 0xac00 && c <= 0xd7a3) || (c >= 0x1100 && c <= 0x11ff); }
+bool is_letter(char32_t c) {
+  if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+  return is_han(c) || u_isalpha(static_cast<UChar32>(c));
+}
+bool is_digit(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : u_isdigit(static_cast<UChar32>(c)); }
+bool is_terminal(char32_t c) {
+  switch (c) {
+    case '.':
+    case '!':
+    case '?':
+    case ':':
+    case ';':
+    case '"':
+    case U'。':
+    case U'！':
+    case U'？':
+    case U'：':
+    case U'；':
+    case U'”':
+    case U'」':
+    case U'…':
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace puyu

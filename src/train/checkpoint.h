@@ -1,0 +1,52 @@
+// Checkpoints: folders checkpoints/step-000123 that are complete or do not count. Files are written in this order, each
+// atomically: model.safetensors (f32 masters) with config.json, so that a checkpoint is a model folder; the tokenizer;
+// optimizer.safetensors (Adam's m and v); state.json with everything else and the XXH3 of the files before; and last
+// `complete`, which holds the XXH3 of state.json. Whatever kills the process, the newest folder with a `complete` is
+// whole (docs/formats.md, "checkpoint").
+#pragma once
+#include <optional>
+
+#include "train/loader.h"
+
+namespace puyu {
+
+// Where a run stands after `step` steps; with the weights and moments, all that the next step depends on.
+struct TrainState {
+  int64_t step = 0;
+  int64_t phase = 0;
+  int64_t optimizer_step = 0;  // applied updates; skipped steps do not count
+  int64_t consumed_tokens = 0;
+  int64_t skipped = 0, skipped_in_a_row = 0;
+  std::vector<SourceState> loader;
+  std::string tokenizer_fingerprint, data_fingerprint;  // hexadecimal
+  template <class F>
+  void fields(F&& f) {
+    f("step", step, ""), f("phase", phase, ""), f("optimizer_step", optimizer_step, "");
+    f("consumed_tokens", consumed_tokens, ""), f("skipped", skipped, "");
+    f("skipped_in_a_row", skipped_in_a_row, ""), f("loader", loader, "");
+    f("tokenizer_fingerprint", tokenizer_fingerprint, ""), f("data_fingerprint", data_fingerprint, "");
+  }
+};
+
+struct CheckpointInfo {
+  int64_t step;
+  std::string path;
+};
+// Copies the tokenizer (a file, or "": nothing) into a model folder.
+void copy_tokenizer(const std::string& tokenizer, const std::string& dir);
+
+// The complete checkpoints below run_dir, oldest first. Incomplete folders are left out.
+std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir);
+
+// Saves and then removes all but the newest `keep` (0: keep all). Returns the folder. A failed save (full disk) removes
+// what it wrote, leaves earlier checkpoints alone and throws. tokenizer: a file to copy in, or empty.
+std::string save_checkpoint(const std::string& run_dir, Learner& learner, const TrainState& state, const Json& config,
+                            const std::string& tokenizer, int64_t keep);
+
+// Checks the folder's checksums, then fills the learner. Throws Error that names the damaged or unfitting file.
+TrainState load_checkpoint(const std::string& path, Learner& learner);
+// The newest checkpoint that is whole. Damaged ones are passed over with a warning each that says what is wrong; when
+// none is left that is an Error. nullopt: the run has none.
+std::optional<TrainState> load_latest(const std::string& run_dir, Learner& learner);
+
+}  // namespace puyu

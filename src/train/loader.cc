@@ -1,0 +1,155 @@
+#include "train/loader.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/rng.h"
+
+namespace puyu {
+namespace {
+
+struct Document {
+  uint32_t shard, number;
+};
+
+std::vector<std::string> shard_files(const std::string& path) {
+  if (!is_directory(path)) return {path};
+  std::vector<std::string> out;
+  for (const std::string& f : list_files(path))
+    if (is_token_shard(f)) out.push_back(f);
+  if (out.empty()) fail("[loader] ", path, ": no token shards in this folder; 'puyu data run' makes them");
+  return out;
+}
+
+}  // namespace
+
+struct Loader::Source {
+  std::string name;
+  std::vector<ShardReader> shards;
+  std::vector<Document> documents;
+  std::vector<uint32_t> order;  // of the documents, in order_epoch
+  int64_t order_epoch = -1, tokens = 0;
+  double weight = 1;
+
+  int64_t length(Document d) const { return shards[d.shard].end(d.number) - shards[d.shard].begin(d.number); }
+  Document at(const SourceState& s, uint64_t seed) {
+    if (order_epoch != s.epoch) {
+      order.resize(documents.size());
+      std::iota(order.begin(), order.end(), 0u);
+      Rng(seed ^ hash64(name), static_cast<uint64_t>(s.epoch)).shuffle(order.begin(), order.end());
+      order_epoch = s.epoch;
+    }
+    return documents[order[static_cast<size_t>(s.index)]];
+  }
+};
+
+Loader::~Loader() = default;
+Loader::Loader(Loader&&) noexcept = default;
+
+Loader::Loader(const std::vector<DataSource>& sources, uint64_t seed, bool verify) : seed_(seed) {
+  bool first = true;
+  for (const DataSource& d : sources) {
+    Source& s = sources_.emplace_back();
+    s.name = d.name.empty() ? d.path : d.name;
+    s.weight = d.weight;
+    for (const std::string& path : shard_files(d.path)) {
+      const ShardReader& shard = s.shards.emplace_back(path, verify);
+      if (!first && shard.tokenizer_fingerprint() != tokenizer_)
+        fail("[loader] ", path, ": made with another tokenizer than ", sources_[0].shards[0].path(),
+             "; tokenise all data with one tokenizer");
+      first = false, tokenizer_ = shard.tokenizer_fingerprint();
+      for (int64_t i = 0; i < shard.documents(); ++i)
+        if (d.source < 0 || shard.source(i) == d.source) {
+          s.documents.push_back({static_cast<uint32_t>(s.shards.size() - 1), static_cast<uint32_t>(i)});
+          s.tokens += s.length(s.documents.back());
+        }
+    }
+    if (s.documents.empty()) fail("[loader] ", d.path, ": no documents with source ", d.source);
+  }
+  state_.resize(sources_.size());
+  set_mixture({});
+}
+
+void Loader::set_mixture(const std::vector<double>& weights) {
+  CHECK(weights.empty() || weights.size() == sources_.size());
+  share_ = weights;
+  if (share_.empty())
+    for (const Source& s : sources_) share_.push_back(s.weight);
+  const double sum = std::accumulate(share_.begin(), share_.end(), 0.0);
+  for (size_t i = 0; i < share_.size(); ++i) share_[i] /= sum, state_[i].taken = 0;
+}
+
+// The source furthest behind its share of the tokens.
+size_t Loader::pick() const {
+  int64_t total = 1;
+  for (const SourceState& s : state_) total += s.taken;
+  auto behind = [&](size_t i) { return share_[i] * static_cast<double>(total) - static_cast<double>(state_[i].taken); };
+  size_t best = share_.size();
+  for (size_t i = 0; i < share_.size(); ++i)
+    if (share_[i] > 0 && (best == share_.size() || behind(i) > behind(best))) best = i;
+  return best;
+}
+
+std::vector<MicroBatch> Loader::next(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens) {
+  CHECK(batch_tokens > 0 && seq_len > 0 && seq_len <= micro_tokens);
+  std::vector<MicroBatch> out(1);
+  std::vector<int32_t> ids;
+  for (int64_t left = batch_tokens; left > 0;) {
+    const size_t i = pick();
+    Source& source = sources_[i];
+    SourceState& s = state_[i];
+    const Document d = source.at(s, seed_);
+    const ShardReader& shard = source.shards[d.shard];
+    const int64_t length = source.length(d), n = std::min({length - s.offset, seq_len, left});
+    const bool ends = s.offset + n == length;
+    ids.resize(static_cast<size_t>(n + !ends));
+    shard.read(shard.begin(d.number) + s.offset, n + !ends, ids.data());
+    if (ends) ids.push_back(-1);
+    if (out.back().batch.tokens() + n > micro_tokens) out.emplace_back();
+    MicroBatch& m = out.back();
+    m.batch.add(ids.data(), n);
+    m.target.insert(m.target.end(), ids.begin() + 1, ids.end());
+    m.counted += n - ends;
+    s.offset += n, s.seen += n, s.taken += n, left -= n;
+    if (ends) s.offset = 0, ++s.index;
+    if (s.index == static_cast<int64_t>(source.documents.size())) s.index = 0, ++s.epoch;
+  }
+  return out;
+}
+
+void Loader::restore(std::vector<SourceState> state) {
+  if (state.size() != sources_.size())
+    fail("[loader] the saved position has ", state.size(), " sources, the data has ", sources_.size());
+  for (size_t i = 0; i < state.size(); ++i) {
+    const SourceState& s = state[i];
+    const bool fits = s.epoch >= 0 && s.index >= 0 && s.index < static_cast<int64_t>(sources_[i].documents.size()) &&
+                      s.offset >= 0 && s.offset < sources_[i].length(sources_[i].at(s, seed_));
+    if (!fits) fail("[loader] the saved position does not fit the data of source '", sources_[i].name, "'");
+  }
+  state_ = std::move(state);
+}
+
+std::vector<Loader::Info> Loader::info() const {
+  std::vector<Info> out;
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    const Source& s = sources_[i];
+    out.push_back({s.name, static_cast<int64_t>(s.documents.size()), s.tokens,
+                   static_cast<double>(state_[i].seen) / static_cast<double>(s.tokens)});
+  }
+  return out;
+}
+
+uint64_t Loader::fingerprint() const {
+  std::string all;
+  for (const Source& s : sources_) all += cat(s.name, "|", s.documents.size(), "|", s.tokens, "\n");
+  return hash64(all);
+}
+
+int64_t Loader::tokens() const {
+  return std::accumulate(sources_.begin(), sources_.end(), int64_t{0},
+                         [](int64_t n, const Source& s) { return n + s.tokens; });
+}
+
+}  // namespace puyu

@@ -1,0 +1,62 @@
+// From token shards to micro-batches. A step's samples are a function of seed and step alone: documents of a source
+// come in an order shuffled anew each epoch, the source that is furthest behind its share of the tokens comes next, and
+// documents longer than seq_len are cut there, the rest being that source's next sequence. micro_tokens only says how
+// the step's sequences are grouped, so it changes memory, not the loss. The state is four integers a source.
+#pragma once
+#include "base/json.h"
+#include "data/shard.h"
+#include "train/options.h"
+
+namespace puyu {
+
+struct MicroBatch {
+  Batch batch;
+  std::vector<int32_t> target;  // the next token of the document, also across a cut; -1 at the document's end
+  int64_t counted = 0;          // targets that are not -1
+};
+
+struct SourceState {
+  int64_t epoch = 0, index = 0, offset = 0;  // next token: `offset` of the epoch's document number `index`
+  int64_t seen = 0;                          // tokens read since the run began
+  int64_t taken = 0;                         // tokens read since the mixture was set
+  bool operator==(const SourceState&) const = default;
+  template <class F>
+  void fields(F&& f) {
+    f("epoch", epoch, ""), f("index", index, ""), f("offset", offset, ""), f("seen", seen, ""), f("taken", taken, "");
+  }
+};
+
+class Loader {
+ public:
+  Loader(const std::vector<DataSource>& sources, uint64_t seed, bool verify = true);
+  ~Loader();
+  Loader(Loader&&) noexcept;
+
+  // New weights, one a source (0 = not used); empty = the sources' own. What was taken under the old ones is forgotten.
+  void set_mixture(const std::vector<double>& weights);
+  // The next batch_tokens tokens. seq_len <= micro_tokens.
+  std::vector<MicroBatch> next(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens);
+
+  const std::vector<SourceState>& state() const { return state_; }
+  void restore(std::vector<SourceState> state);  // Error when it does not fit this data
+
+  struct Info {
+    std::string name;
+    int64_t documents, tokens;
+    double epochs;  // tokens read / tokens of the source
+  };
+  std::vector<Info> info() const;
+  uint64_t tokenizer_fingerprint() const { return tokenizer_; }  // of all shards; Error when they differ
+  uint64_t fingerprint() const;                                  // of the data: names, documents, tokens
+  int64_t tokens() const;
+
+ private:
+  struct Source;
+  size_t pick() const;
+  std::vector<Source> sources_;
+  std::vector<SourceState> state_;
+  std::vector<double> share_;
+  uint64_t seed_, tokenizer_ = 0;
+};
+
+}  // namespace puyu

@@ -1,0 +1,77 @@
+#include "train/options.h"
+
+#include <cmath>
+
+#include "base/error.h"
+
+namespace puyu {
+namespace {
+
+void positive(const char* name, double v) {
+  if (!(v > 0) || !std::isfinite(v)) fail("[train] ", name, ": expected a positive number, got ", v);
+}
+void not_negative(const char* name, double v) {
+  if (!(v >= 0) || !std::isfinite(v)) fail("[train] ", name, ": expected 0 or more, got ", v);
+}
+void one_of(const char* name, const std::string& v, std::initializer_list<const char*> known) {
+  std::string all;
+  for (const char* k : known) {
+    if (v == k) return;
+    all += (all.empty() ? "" : ", ") + std::string(k);
+  }
+  fail("[train] ", name, ": expected one of ", all, ", got '", v, "'");
+}
+
+void validate_phase(const TrainOptions& o, const PhaseOptions& p, const std::string& at) {
+  auto name = [&](const char* field) { return at + field; };
+  positive(name("steps").c_str(), static_cast<double>(p.steps));
+  positive(name("seq_len").c_str(), static_cast<double>(p.seq_len));
+  not_negative(name("rope_theta").c_str(), p.rope_theta);
+  not_negative(name("lr_scale").c_str(), p.lr_scale);
+  not_negative(name("batch_tokens").c_str(), static_cast<double>(p.batch_tokens));
+  if (p.seq_len > o.micro_tokens)
+    fail("[train] ", at, "seq_len ", p.seq_len, " does not fit micro_tokens ", o.micro_tokens,
+         "; raise micro_tokens to at least seq_len");
+  if (o.init_from.empty() && p.seq_len > o.model.max_position)
+    fail("[train] ", at, "seq_len ", p.seq_len, " is longer than model.max_position ", o.model.max_position);
+  if (p.weights.empty()) return;
+  if (p.weights.size() != o.data.size())
+    fail("[train] ", at, "weights: expected one for each of the ", o.data.size(), " data sources, got ",
+         p.weights.size());
+  double sum = 0;
+  for (double w : p.weights) not_negative(name("weights").c_str(), w), sum += w;
+  positive(name("weights, their sum").c_str(), sum);
+}
+
+}  // namespace
+
+void TrainOptions::validate() const {
+  if (init_from.empty()) model.validate();
+  one_of("dtype", dtype, {"f32", "bf16"});
+  one_of("recompute", recompute, {"none", "selective", "full"});
+  positive("batch_tokens", static_cast<double>(batch_tokens));
+  positive("micro_tokens", static_cast<double>(micro_tokens));
+  positive("lr", lr);
+  positive("max_skipped", static_cast<double>(max_skipped));
+  positive("log_every", static_cast<double>(log_every));
+  positive("valid_tokens", static_cast<double>(valid_tokens));
+  not_negative("warmup_steps", static_cast<double>(warmup_steps));
+  not_negative("checkpoint_minutes", checkpoint_minutes);
+  not_negative("peak_tflops", peak_tflops);
+  for (auto [name, v] : {std::pair{"valid_every", valid_every},
+                         {"checkpoint_every", checkpoint_every},
+                         {"keep_checkpoints", keep_checkpoints},
+                         {"stop_at", stop_at},
+                         {"threads", threads}})
+    not_negative(name, static_cast<double>(v));
+  if (!(min_lr_ratio >= 0 && min_lr_ratio <= 1)) fail("[train] min_lr_ratio: expected 0 to 1, got ", min_lr_ratio);
+  if (data.empty()) fail("[train] no training data; add a table [[data]] with a path");
+  if (phases.empty()) fail("[train] no phases; add a table [[phases]] with steps and seq_len");
+  for (const auto* list : {&data, &valid})
+    for (const DataSource& d : *list)
+      if (d.path.empty()) fail("[train] a table [[", list == &data ? "data" : "valid", "]] has no path");
+  for (const DataSource& d : data) positive("data.weight", d.weight);
+  for (size_t i = 0; i < phases.size(); ++i) validate_phase(*this, phases[i], cat("phases.", i, "."));
+}
+
+}  // namespace puyu

@@ -1,0 +1,106 @@
+// Everything a pre-training run can be told: the TOML file of `puyu train` (configs/), its --key=value overrides and
+// the run's manifest.toml are this list. Names and units are those of the InternLM2 report and of InternEvo.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "train/learner.h"
+
+namespace puyu {
+
+// One stream of documents: a token shard, or a folder of them.
+struct DataSource {
+  std::string name;
+  std::string path;
+  double weight = 1;
+  int64_t source = -1;
+  template <class F>
+  void fields(F&& f) {
+    f("name", name, "name in reports; empty = the path");
+    f("path", path, "a token shard, or a folder: every shard below it");
+    f("weight", weight, "share of the tokens, relative to the other sources");
+    f("source", source, "only documents with this source number; -1 = all");
+  }
+};
+
+struct PhaseOptions {
+  std::string name;
+  int64_t steps = 0;
+  int64_t seq_len = 4096;
+  int64_t batch_tokens = 0;
+  double rope_theta = 0;
+  double lr_scale = 1;
+  std::vector<double> weights;
+  template <class F>
+  void fields(F&& f) {
+    f("name", name, "name in reports");
+    f("steps", steps, "optimizer steps of this phase");
+    f("seq_len", seq_len, "longest sequence; longer documents are cut and their rest used");
+    f("batch_tokens", batch_tokens, "tokens per optimizer step; 0 = the run's");
+    f("rope_theta", rope_theta, "RoPE base of this phase; 0 = the model's");
+    f("lr_scale", lr_scale, "factor on the learning rate");
+    f("weights", weights, "weights of the data sources in this phase, in their order; empty = the sources' own");
+  }
+};
+
+struct TrainOptions {
+  ModelConfig model;
+  std::string init_from;
+  std::string tokenizer;
+  std::string dtype = "f32";
+  std::string recompute = "none";
+  int64_t seed = 1024;
+  int64_t threads = 0;
+  int64_t batch_tokens = 65536;
+  int64_t micro_tokens = 8192;
+  double lr = 3e-4;
+  int64_t warmup_steps = 100;
+  double min_lr_ratio = 0.1;
+  OptimizerOptions optimizer;
+  std::vector<PhaseOptions> phases;
+  std::vector<DataSource> data, valid;
+  int64_t valid_every = 0;
+  int64_t valid_tokens = 65536;
+  int64_t checkpoint_every = 0;
+  double checkpoint_minutes = 30;
+  int64_t keep_checkpoints = 2;
+  int64_t log_every = 10;
+  int64_t stop_at = 0;
+  int64_t max_skipped = 10;
+  double peak_tflops = 0;
+  bool verify_data = true;
+
+  template <class F>
+  void fields(F&& f) {
+    f("init_from", init_from, "start from this model folder; empty = random weights of [model]'s shape");
+    f("tokenizer", tokenizer, "the tokenizer of the data; checked against the shards, copied beside the model");
+    f("dtype", dtype, "f32 or bf16: type of activations and of the weights that compute; masters are f32");
+    f("recompute", recompute, "none, selective (norms and SwiGLU) or full (whole blocks): less memory, more time");
+    f("seed", seed, "initial weights and order of the data");
+    f("threads", threads, "CPU threads; 0 = all");
+    f("batch_tokens", batch_tokens, "tokens per optimizer step");
+    f("micro_tokens", micro_tokens, "most tokens in one forward and backward; bounds memory, not the result");
+    f("lr", lr, "peak learning rate");
+    f("warmup_steps", warmup_steps, "steps of linear warm-up");
+    f("min_lr_ratio", min_lr_ratio, "the cosine ends at this share of lr");
+    f("valid_every", valid_every, "steps between validations; 0 = only at the end");
+    f("valid_tokens", valid_tokens, "tokens of each validation set");
+    f("checkpoint_every", checkpoint_every, "steps between checkpoints; 0 = by time only");
+    f("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints; 0 = by steps only");
+    f("keep_checkpoints", keep_checkpoints, "newest checkpoints to keep; 0 = all");
+    f("log_every", log_every, "steps between lines on the terminal; metrics.jsonl has every step");
+    f("stop_at", stop_at, "stop and save after this step; 0 = run to the end");
+    f("max_skipped", max_skipped, "give up after this many steps in a row with an inf or NaN gradient");
+    f("peak_tflops", peak_tflops, "this machine's peak in TFLOP/s, for MFU (puyu bench limits); 0 = print no MFU");
+    f("verify_data", verify_data, "check the shards' checksums before the run");
+    f("model", model, "shape of the model");
+    f("optimizer", optimizer, "AdamW");
+    f("phases", phases, "phases, one after the other");
+    f("data", data, "training data");
+    f("valid", valid, "validation sets, each reported by name");
+  }
+  // Throws Error naming the field that cannot be.
+  void validate() const;
+};
+
+}  // namespace puyu

@@ -1,0 +1,286 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <ctime>
+#include <utility>
+
+#include "base/config.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "base/signal.h"
+#include "train/checkpoint.h"
+#include "train/loader.h"
+#include "train/schedule.h"
+
+namespace puyu {
+namespace {
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point t) { return std::chrono::duration<double>(Clock::now() - t).count(); }
+// Seconds since `t`, which moves to now.
+double lap(Clock::time_point& t) {
+  const auto now = Clock::now();
+  return std::chrono::duration<double>(now - std::exchange(t, now)).count();
+}
+
+DType parse_dtype(const std::string& s) { return s == "bf16" ? DType::kBF16 : DType::kF32; }
+Recompute parse_recompute(const std::string& s) {
+  return s == "full" ? Recompute::kFull : s == "selective" ? Recompute::kSelective : Recompute::kNone;
+}
+
+Learner make_learner(const TrainOptions& o) {
+  const DType dtype = parse_dtype(o.dtype);
+  if (!o.init_from.empty()) {
+    Arena scratch("load", 1 << 20);
+    Ctx ctx{Device::kCpu, &scratch};
+    return {load_model(ctx, o.init_from, Head::kLanguage, dtype), o.optimizer, parse_recompute(o.recompute)};
+  }
+  Weights w = make_weights(o.model, Head::kLanguage, dtype);
+  init_weights(w, static_cast<uint64_t>(o.seed));
+  return {std::move(w), o.optimizer, parse_recompute(o.recompute)};
+}
+
+std::string hex(uint64_t v) {
+  char buf[17];
+  std::snprintf(buf, sizeof buf, "%016lx", static_cast<unsigned long>(v));
+  return buf;
+}
+
+struct ValidSet {
+  std::string name;
+  std::vector<MicroBatch> batches;
+};
+
+struct LmTotals {
+  LmSums sums;
+  double squared_lengths = 0;  // of the sequences: attention's share of the FLOPs
+  void add(const LmSums& s) { sums.logp += s.logp, sums.tokens += s.tokens, sums.correct += s.correct; }
+  double mean(double v) const { return v / static_cast<double>(sums.tokens); }
+};
+
+class Trainer {
+ public:
+  Trainer(const TrainOptions& o, std::string run_dir, bool resume);
+  TrainReport run();
+
+ private:
+  void enter_phase(size_t phase);
+  void check_data();
+  bool step();  // false: interrupted before it was done, nothing changed but the gradients
+  bool accumulate(const std::vector<MicroBatch>& micros, LmTotals& totals);
+  std::vector<ValidLoss> validate();
+  void log_step(const StepMetrics& m);
+  void save();
+
+  const TrainOptions& o_;
+  std::string run_dir_;
+  Learner learner_;
+  Loader loader_;
+  std::vector<ValidSet> valid_;
+  TrainState state_;  // after the last whole step
+  size_t phase_ = 0;
+  std::optional<RunLog> log_;
+  TrainReport report_;
+  Clock::time_point start_ = Clock::now(), last_save_ = Clock::now();
+  int64_t saved_step_ = -1;
+};
+
+Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume)
+    : o_(o),
+      run_dir_(std::move(run_dir)),
+      learner_(make_learner(o)),
+      loader_(o.data, static_cast<uint64_t>(o.seed), o.verify_data) {
+  make_directories(run_dir_);
+  if (!resume && (file_exists(run_dir_ + "/metrics.jsonl") || !list_checkpoints(run_dir_).empty()))
+    fail("[train] ", run_dir_, " already holds a run; continue it with --resume or choose another --out");
+  if (auto saved = resume ? load_latest(run_dir_, learner_) : std::nullopt) state_ = std::move(*saved);
+  check_data();
+  if (state_.phase < 0 || state_.phase >= static_cast<int64_t>(o.phases.size()))
+    fail("[train] ", run_dir_, ": the checkpoint is in phase ", state_.phase, ", the options have ", o.phases.size());
+  enter_phase(static_cast<size_t>(state_.phase));  // of the last step done; the next may begin another one
+  if (state_.step > 0) loader_.restore(state_.loader);
+  saved_step_ = report_.resumed_from = state_.step;
+  report_.parameters = learner_.weights().config.num_params();
+  for (const DataSource& v : o.valid) {
+    Loader l({v}, 0, o.verify_data);
+    if (l.tokenizer_fingerprint() != loader_.tokenizer_fingerprint())
+      fail("[train] ", v.path, ": made with another tokenizer than the training data");
+    valid_.push_back(
+        {l.info()[0].name, l.next(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len, o.micro_tokens)});
+  }
+  log_.emplace(run_dir_, state_.step);
+  TrainOptions copy = o;
+  write_manifest(run_dir_, list_fields(copy));
+}
+
+// A checkpoint goes on only with the tokens it was trained on.
+void Trainer::check_data() {
+  const std::string tokenizer = hex(loader_.tokenizer_fingerprint()), data = hex(loader_.fingerprint());
+  if (state_.step > 0 && state_.tokenizer_fingerprint != tokenizer)
+    fail("[train] ", run_dir_, ": the checkpoint was trained with tokenizer ", state_.tokenizer_fingerprint,
+         ", the data is of tokenizer ", tokenizer, "; use the data the run began with");
+  if (state_.step > 0 && state_.data_fingerprint != data)
+    fail("[train] ", run_dir_, ": the data (names, documents, tokens) is not what the checkpoint was trained on; ",
+         "start a new run with init_from = the checkpoint's folder");
+  state_.tokenizer_fingerprint = tokenizer, state_.data_fingerprint = data;
+}
+
+void Trainer::enter_phase(size_t phase) {
+  phase_ = phase;
+  const PhaseOptions& p = o_.phases[phase];
+  if (p.rope_theta > 0) learner_.set_rope_theta(p.rope_theta);
+  loader_.set_mixture(p.weights);
+}
+
+bool Trainer::accumulate(const std::vector<MicroBatch>& micros, LmTotals& totals) {
+  int64_t counted = 0;
+  for (const MicroBatch& m : micros) counted += m.counted;
+  if (counted == 0) fail("[train] step ", state_.step + 1, ": its documents are of one token each, nothing to predict");
+  std::vector<float> coef;
+  for (const MicroBatch& m : micros) {
+    if (interrupted()) return false;
+    coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(counted)));
+    totals.add(learner_.accumulate_lm(m.batch, m.target, coef));
+    for (size_t i = 1; i < m.batch.cu.size(); ++i) {
+      const double n = m.batch.cu[i] - m.batch.cu[i - 1];
+      totals.squared_lengths += n * n;
+    }
+  }
+  return true;
+}
+
+bool Trainer::step() {
+  const auto begin = Clock::now();
+  auto t = begin;
+  if (const size_t phase = phase_of(o_, state_.step); phase != phase_) enter_phase(phase);
+  const PhaseOptions& p = o_.phases[phase_];
+  const int64_t batch_tokens = p.batch_tokens ? p.batch_tokens : o_.batch_tokens;
+  StepMetrics m;
+  m.phase = p.name, m.lr = learning_rate(o_, state_.step);
+  const auto micros = loader_.next(batch_tokens, p.seq_len, o_.micro_tokens);
+  m.data_seconds = lap(t);
+  LmTotals totals;
+  if (!accumulate(micros, totals)) return false;
+  m.model_seconds = lap(t);
+  const StepResult r = learner_.apply(m.lr);
+  m.optimizer_seconds = lap(t);
+
+  m.step = ++state_.step;
+  state_.phase = static_cast<int64_t>(phase_);
+  state_.optimizer_step = learner_.step();
+  state_.consumed_tokens += batch_tokens;
+  state_.loader = loader_.state();
+  m.loss = -totals.mean(totals.sums.logp), m.accuracy = totals.mean(static_cast<double>(totals.sums.correct));
+  m.grad_norm = r.grad_norm, m.skipped = r.skipped;
+  m.tokens = totals.sums.tokens, m.consumed_tokens = state_.consumed_tokens;
+  m.seconds = std::chrono::duration<double>(t - begin).count();
+  const auto tokens = static_cast<double>(batch_tokens);
+  m.tgs = tokens / m.seconds;
+  const double flops = learner_.weights().config.train_flops_per_token(totals.squared_lengths / tokens);
+  if (o_.peak_tflops > 0) m.mfu = flops * m.tgs / (o_.peak_tflops * 1e12);
+  const bool last = m.step == total_steps(o_);
+  if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
+  m.time = static_cast<double>(std::time(nullptr));
+  log_->add(m);
+  log_step(m);
+
+  state_.skipped += r.skipped;
+  state_.skipped_in_a_row = r.skipped ? state_.skipped_in_a_row + 1 : 0;
+  if (state_.skipped_in_a_row >= o_.max_skipped)
+    fail("[train] step ", m.step, ": the gradient was inf or NaN ", state_.skipped_in_a_row,
+         " steps in a row; lower lr, look at the data, and go on from an earlier checkpoint in ", run_dir_,
+         "/checkpoints");
+  return true;
+}
+
+std::vector<ValidLoss> Trainer::validate() {
+  std::vector<ValidLoss> out;
+  std::vector<float> logp;
+  for (const ValidSet& set : valid_) {
+    LmTotals totals;
+    for (const MicroBatch& m : set.batches) {
+      logp.resize(m.target.size());
+      totals.add(learner_.logprobs(m.batch, m.target, logp));
+    }
+    const double loss = -totals.mean(totals.sums.logp);
+    out.push_back({set.name, loss, totals.mean(static_cast<double>(totals.sums.correct)), totals.sums.tokens});
+    log_info("valid ", set.name, ": loss ", loss, "  ppl ", std::exp(loss));
+  }
+  return out;
+}
+
+void Trainer::log_step(const StepMetrics& m) {
+  if (m.skipped)
+    log_warn("step ", m.step, ": the gradient is inf or NaN; step skipped");
+  else if (const auto& s = log_->steps(); s.size() > 1 && m.loss > 1.5 * s[s.size() - 2].loss)
+    log_warn("step ", m.step, ": loss ", m.loss, " after ", s[s.size() - 2].loss, ": a spike");
+  if (m.step == report_.resumed_from + 1) log_info("memory\n", learner_.memory());
+  const int64_t total = total_steps(o_);
+  if (m.step % o_.log_every != 0 && m.step != total && m.step != report_.resumed_from + 1) return;
+  const double per_step = seconds_since(start_) / static_cast<double>(m.step - report_.resumed_from);
+  char text[256];
+  std::snprintf(text, sizeof text,
+                "step %ld/%ld  loss %.4f  ppl %.2f  acc %.3f  grad_norm %.3f  lr %.2e  tgs %.0f  data %.0f%% model "
+                "%.0f%% optimizer %.0f%%",
+                long(m.step), long(total), m.loss, std::exp(m.loss), m.accuracy, m.grad_norm, m.lr, m.tgs,
+                100 * m.data_seconds / m.seconds, 100 * m.model_seconds / m.seconds,
+                100 * m.optimizer_seconds / m.seconds);
+  char mfu[32] = "";
+  if (m.mfu > 0) std::snprintf(mfu, sizeof mfu, "  mfu %.1f%%", 100 * m.mfu);
+  log_info(text, mfu, "  ETA ", format_duration(per_step * static_cast<double>(total - m.step)));
+}
+
+void Trainer::save() {
+  if (saved_step_ == state_.step) return;
+  TrainOptions copy = o_;
+  const auto path =
+      save_checkpoint(run_dir_, learner_, state_, to_json(list_fields(copy)), o_.tokenizer, o_.keep_checkpoints);
+  saved_step_ = state_.step, last_save_ = Clock::now();
+  log_info("saved ", path);
+}
+
+TrainReport Trainer::run() {
+  const int64_t total = total_steps(o_), end = o_.stop_at > 0 ? std::min(o_.stop_at, total) : total;
+  log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
+           format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
+           state_.step ? cat(", resumed at step ", state_.step) : "");
+  while (state_.step < end && !interrupted()) {
+    if (!step()) break;
+    const bool by_steps = o_.checkpoint_every > 0 && state_.step % o_.checkpoint_every == 0;
+    const bool by_time = o_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * o_.checkpoint_minutes;
+    if (by_steps || by_time) save();
+  }
+  if (state_.step > 0) save();
+  report_.interrupted = state_.step < total;
+  if (!report_.interrupted) {
+    report_.model_dir = run_dir_ + "/model";
+    save_model(report_.model_dir, learner_.weights(), learner_.weights().compute);
+    copy_tokenizer(o_.tokenizer, report_.model_dir);
+  }
+  for (const auto& s : loader_.info())
+    log_info("data ", s.name, ": ", s.epochs, " epochs of ", format_count(static_cast<double>(s.tokens), "tokens"));
+  report_.skipped = state_.skipped;
+  report_.steps = log_->steps();
+  return std::move(report_);
+}
+
+}  // namespace
+
+const std::vector<ValidLoss>& TrainReport::valid() const {
+  static const std::vector<ValidLoss> none;
+  for (size_t i = steps.size(); i-- > 0;)
+    if (!steps[i].valid.empty()) return steps[i].valid;
+  return none;
+}
+
+TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume) {
+  options.validate();
+  if (options.threads > 0) set_num_threads(static_cast<int>(options.threads));
+  return Trainer(options, run_dir, resume).run();
+}
+
+}  // namespace puyu

@@ -1,0 +1,230 @@
+// The loop: what is saved and resumed is bitwise the straight run, in-process and through kill -9 of a real process.
+#include "train/trainer.h"
+
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "base/signal.h"
+#include "train/train_test_util.h"
+
+namespace puyu {
+namespace {
+using namespace test;
+
+class TrainerTest : public TempDir {
+ protected:
+  std::string checkpoint(const std::string& run, int64_t step) {
+    char name[32];
+    std::snprintf(name, sizeof name, "/checkpoints/step-%06ld", long(step));
+    return dir + "/" + run + name;
+  }
+  // The last checkpoint's weights, moments and state, and the curve, without times.
+  void expect_same_run(const std::string& a, const std::string& b, int64_t step) {
+    for (const char* f : {"model.safetensors", "optimizer.safetensors", "config.json"})
+      EXPECT_EQ(hash64_of(checkpoint(a, step) + "/" + f), hash64_of(checkpoint(b, step) + "/" + f)) << f;
+    auto state = [&](const std::string& run) {
+      return Json::parse(read_file(checkpoint(run, step) + "/state.json")).at("state");
+    };
+    EXPECT_EQ(state(a).dump(), state(b).dump());
+    EXPECT_EQ(curve(a), curve(b));
+  }
+  size_t hash64_of(const std::string& path) { return std::hash<std::string>{}(read_file(path)); }
+  std::string curve(const std::string& run) {
+    std::string out, text = read_file(dir + "/" + run + "/metrics.jsonl");
+    for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+      StepMetrics m = metrics_from_json(Json::parse(std::string_view(text).substr(at, end - at)));
+      m.seconds = m.data_seconds = m.model_seconds = m.optimizer_seconds = m.tgs = m.time = 0;
+      out += to_json(m).dump() + "\n";
+    }
+    return out;
+  }
+  std::string error_of(const TrainOptions& o, const std::string& run, bool resume) {
+    try {
+      train(o, dir + "/" + run, resume);
+    } catch (const Error& e) { return e.what(); }
+    return "";
+  }
+};
+
+TEST_F(TrainerTest, LearnsAndReports) {
+  TrainOptions o = tiny_run(dir);
+  o.peak_tflops = 1;
+  o.phases[0].steps = 60;
+  TrainReport r = train(o, dir + "/run", false);
+  ASSERT_EQ(r.steps.size(), 66u);
+  EXPECT_FALSE(r.interrupted);
+  EXPECT_NEAR(r.steps[0].loss, std::log(40.0), 0.1);
+  EXPECT_LT(r.steps.back().loss, 1.5);
+  EXPECT_GT(r.steps[0].mfu, 0);
+  ASSERT_EQ(r.valid().size(), 1u);
+  EXPECT_LT(r.valid()[0].loss, 1.5);
+  EXPECT_EQ(load_model_config(r.model_dir).rope_theta, 1e5);
+  EXPECT_EQ(list_checkpoints(dir + "/run").size(), 2u);  // keep_checkpoints
+  EXPECT_NE(error_of(o, "run", false).find("--resume"), std::string::npos);
+}
+
+TEST_F(TrainerTest, ResumeIsBitwiseTheStraightRun) {
+  TrainOptions o = tiny_run(dir);
+  for (const char* dtype : {"f32", "bf16"}) {
+    o.dtype = dtype, o.stop_at = 0;
+    const std::string straight = std::string("straight_") + dtype, stopped = std::string("stopped_") + dtype;
+    train(o, dir + "/" + straight, false);
+    for (int64_t stop : {1, 5, 8, 9, 12, 0}) {  // 8: the border of the phases
+      o.stop_at = stop;
+      TrainReport r = train(o, dir + "/" + stopped, stop != 1);
+      EXPECT_EQ(r.interrupted, stop != 0);
+    }
+    expect_same_run(straight, stopped, 14);
+  }
+}
+
+TEST_F(TrainerTest, MicroBatchesDoNotChangeTheRun) {
+  TrainOptions o = tiny_run(dir);
+  o.lr = 1e-3;  // Adam's first steps divide small gradients by themselves, rounding included
+  TrainReport a = train(o, dir + "/small", false);
+  o.micro_tokens = 128;
+  TrainReport b = train(o, dir + "/large", false);
+  for (size_t i = 0; i < a.steps.size(); ++i) {
+    EXPECT_EQ(a.steps[i].tokens, b.steps[i].tokens);
+    EXPECT_NEAR(a.steps[i].loss, b.steps[i].loss, 1e-4) << i;
+    EXPECT_NEAR(a.steps[i].grad_norm, b.steps[i].grad_norm, 1e-3 * b.steps[i].grad_norm) << i;
+  }
+}
+
+TEST_F(TrainerTest, DamagedCheckpointIsNamedAndTheOneBeforeIsUsed) {
+  TrainOptions o = tiny_run(dir);
+  train(o, dir + "/straight", false);
+  for (const char* file : {"model.safetensors", "optimizer.safetensors", "state.json"}) {
+    std::filesystem::remove_all(dir + "/run");
+    o.stop_at = 6;
+    train(o, dir + "/run", false);
+    const std::string path = checkpoint("run", 6) + "/" + file;
+    std::filesystem::resize_file(path, std::filesystem::file_size(path) - 3);
+    ::testing::internal::CaptureStderr();
+    o.stop_at = 0;
+    TrainReport r = train(o, dir + "/run", true);
+    EXPECT_NE(::testing::internal::GetCapturedStderr().find(path), std::string::npos) << file;
+    EXPECT_EQ(r.resumed_from, 3);
+    EXPECT_EQ(hash64_of(dir + "/run/model/model.safetensors"), hash64_of(dir + "/straight/model/model.safetensors"));
+  }
+  for (int64_t s : {12, 14}) std::filesystem::resize_file(checkpoint("run", s) + "/model.safetensors", 100);
+  EXPECT_NE(error_of(o, "run", true).find("none of its 2 checkpoints"), std::string::npos);
+}
+
+TEST_F(TrainerTest, AnotherTokenizerOrOtherDataIsAnError) {
+  TrainOptions o = tiny_run(dir);
+  o.stop_at = 3;
+  train(o, dir + "/run", false);
+  write_shard(dir + "/b", make_documents(41, 20, 2));
+  EXPECT_NE(error_of(o, "run", true).find("the data"), std::string::npos);
+  write_shard(dir + "/a", make_documents(60, 50, 1), 8);
+  write_shard(dir + "/b", make_documents(40, 20, 2), 8);
+  EXPECT_NE(error_of(o, "run", true).find("tokenizer"), std::string::npos);
+}
+
+TEST_F(TrainerTest, NaNStepsAreSkippedCountedAndEndTheRun) {
+  TrainOptions o = tiny_run(dir);
+  o.lr = 1e38, o.max_skipped = 3, o.warmup_steps = 0;
+  EXPECT_NE(error_of(o, "run", false).find("3 steps in a row"), std::string::npos);
+  RunLog log(dir + "/run", 100);
+  EXPECT_TRUE(log.steps().back().skipped);
+}
+
+TEST_F(TrainerTest, CtrlCSavesAndResumeGoesOn) {
+  TrainOptions o = tiny_run(dir);
+  train(o, dir + "/straight", false);
+  o.stop_at = 4;
+  train(o, dir + "/run", false);
+  o.stop_at = 0;
+  catch_interrupts();
+  raise(SIGTERM);
+  TrainReport r = train(o, dir + "/run", true);
+  clear_interrupt();
+  EXPECT_TRUE(r.interrupted);
+  EXPECT_EQ(r.steps.size(), 4u);
+  train(o, dir + "/run", true);
+  expect_same_run("run", "straight", 14);
+}
+
+// A child process of this very program runs this "test" alone, in the folder that the parent names.
+class TrainChild : public ::testing::Test {};
+TEST_F(TrainChild, Run) {
+  const char* at = std::getenv("PUYU_TRAIN_CHILD");
+  if (!at) GTEST_SKIP() << "the helper process of the tests below";
+  const std::string dir = at;
+  TrainOptions o = tiny_run(dir);
+  o.phases[0].steps = 30, o.phases[1].steps = 20, o.checkpoint_every = 2;
+  o.threads = 1;
+  try {
+    train(o, dir + "/run", true);
+  } catch (const Error& e) { write_file(dir + "/error", e.what()); }
+}
+
+// Starts the helper process; largest_file: no file may grow above (0: no limit), as on a full disk.
+pid_t start_child(const std::string& dir, rlim_t largest_file = 0) {
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid != 0) return pid;
+  setenv("PUYU_TRAIN_CHILD", dir.c_str(), 1);
+  if (largest_file) {
+    signal(SIGXFSZ, SIG_IGN);
+    rlimit limit{largest_file, largest_file};
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  if (!freopen("/dev/null", "w", stdout) || !freopen("/dev/null", "w", stderr)) _exit(3);
+  execl("/proc/self/exe", "test_train", "--gtest_filter=TrainChild.Run", static_cast<char*>(nullptr));
+  _exit(2);
+}
+
+class SlowTrainerKill : public TrainerTest {};
+TEST_F(SlowTrainerKill, ResumeAfterKillMinusNineIsBitwiseTheStraightRun) {
+  std::filesystem::create_directories(dir + "/s");
+  const auto begin = std::chrono::steady_clock::now();
+  int status = 0;
+  waitpid(start_child(dir + "/s"), &status, 0);
+  ASSERT_EQ(status, 0);
+  const double whole = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  Rng rng(static_cast<uint64_t>(getpid()));
+  int killed = 0;
+  for (int i = 0; i < 25; ++i) {  // moments spread over the run: a third of its time is in checkpoint writes
+    const pid_t pid = start_child(dir);
+    usleep(static_cast<useconds_t>(1e6 * whole * rng.uniform() * 0.6));
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    killed += WIFSIGNALED(status);
+    if (!WIFSIGNALED(status)) break;
+  }
+  EXPECT_GE(killed, 1);
+  waitpid(start_child(dir), &status, 0);
+  ASSERT_EQ(status, 0);
+  std::filesystem::rename(dir + "/s/run", dir + "/straight");
+  expect_same_run("run", "straight", 50);
+  EXPECT_FALSE(file_exists(dir + "/error"));
+}
+
+TEST_F(TrainerTest, FullDiskIsAnErrorAndEarlierCheckpointsStay) {
+  TrainOptions o = tiny_run(dir);
+  o.phases[0].steps = 30, o.phases[1].steps = 20, o.checkpoint_every = 2, o.threads = 1, o.stop_at = 3;
+  train(o, dir + "/run", false);
+  const auto before = list_checkpoints(dir + "/run");
+  ASSERT_EQ(before.back().step, 3);
+  const auto model = hash64_of(checkpoint("run", 3) + "/model.safetensors");
+  int status = 0;  // room for the weights, none for the moments
+  waitpid(start_child(dir, std::filesystem::file_size(checkpoint("run", 3) + "/model.safetensors") + 4000), &status, 0);
+  ASSERT_EQ(status, 0);
+  const std::string error = read_file(dir + "/error");
+  EXPECT_NE(error.find("step 4 could not be saved"), std::string::npos) << error;
+  EXPECT_NE(error.find("optimizer.safetensors"), std::string::npos) << error;
+  EXPECT_EQ(list_checkpoints(dir + "/run").back().step, 3);
+  EXPECT_EQ(hash64_of(checkpoint("run", 3) + "/model.safetensors"), model);
+  EXPECT_FALSE(file_exists(checkpoint("run", 4)));
+  waitpid(start_child(dir), &status, 0);  // with space again it goes on
+  EXPECT_EQ(list_checkpoints(dir + "/run").back().step, 50);
+}
+
+}  // namespace
+}  // namespace puyu
