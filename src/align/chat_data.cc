@@ -31,9 +31,7 @@ std::vector<Dialogue> read_dialogues(const std::string& path) {
     const std::string where = cat("[align] ", path, ":", line);
     try {
       out.push_back(parse_dialogue(Json::parse(text), where));
-    } catch (const Error& e) {
-      fail(where, ": expected {\"messages\": [{\"role\", \"content\"}]}: ", e.what());
-    }
+    } catch (const Error& e) { fail(where, ": expected {\"messages\": [{\"role\", \"content\"}]}: ", e.what()); }
   }
   if (out.empty()) fail("[align] ", path, ": expected one dialogue a line, got an empty file");
   return out;

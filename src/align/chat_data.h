@@ -1,5 +1,5 @@
-// Dialogues as data: JSONL of {"messages": [{"role": ..., "content": ...}, ...]}, their encoded form, and the packing of
-// encoded examples into micro-batches. Loss stands only on the assistant's content, its <|im_end|> and the newline.
+// Dialogues as data: JSONL of {"messages": [{"role": ..., "content": ...}, ...]}, their encoded form, and the packing
+// of encoded examples into micro-batches. Loss stands only on the assistant's content, its <|im_end|> and the newline.
 #pragma once
 #include <string>
 #include <vector>

@@ -63,7 +63,7 @@ Accuracy arithmetic_accuracy(Ctx& ctx, Weights& w, const Tokenizer& t, const std
   std::vector<Dialogue> prompts;
   for (size_t i = 0; i < questions.size(); ++i)
     prompts.push_back(ask(word_arithmetic(questions[i], i % arithmetic_wordings(questions[i].minus).size())));
-  const std::vector<std::string> answers = greedy_answers(ctx, w, t, prompts, 20);
+  const std::vector<std::string> answers = greedy_answers(ctx, w, t, prompts, 48);
   Accuracy a{0, static_cast<int64_t>(questions.size())};
   for (size_t i = 0; i < questions.size(); ++i) a.right += read_answer(answers[i]) == questions[i].result();
   return a;

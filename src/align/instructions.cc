@@ -11,12 +11,12 @@
 namespace puyu {
 namespace {
 
-const std::vector<std::string> kSums = {
-    "What is {a} + {b}?",   "{a} + {b} = ?",          "Calculate {a} + {b}.",   "What is {a} plus {b}?",
-    "{a}加{b}等于多少？", "请计算 {a} + {b}", "{a} + {b} 等于几？", "{a}加上{b}是多少？"};
-const std::vector<std::string> kDifferences = {
-    "What is {a} - {b}?",   "{a} - {b} = ?",          "Calculate {a} - {b}.",   "What is {a} minus {b}?",
-    "{a}减{b}等于多少？", "请计算 {a} - {b}", "{a} - {b} 等于几？", "{a}减去{b}是多少？"};
+const std::vector<std::string> kSums = {"What is {a} + {b}?",    "{a} + {b} = ?",      "Calculate {a} + {b}.",
+                                        "What is {a} plus {b}?", "{a}加{b}等于多少？", "请计算 {a} + {b}",
+                                        "{a} + {b} 等于几？",    "{a}加上{b}是多少？"};
+const std::vector<std::string> kDifferences = {"What is {a} - {b}?",     "{a} - {b} = ?",      "Calculate {a} - {b}.",
+                                               "What is {a} minus {b}?", "{a}减{b}等于多少？", "请计算 {a} - {b}",
+                                               "{a} - {b} 等于几？",     "{a}减去{b}是多少？"};
 
 struct PageWording {
   const char* text;
@@ -50,6 +50,27 @@ const QuestionAnswers kIdentity[] = {
 
 void replace(std::string& s, const std::string& what, const std::string& by) {
   if (const size_t at = s.find(what); at != std::string::npos) s.replace(at, what.size(), by);
+}
+
+struct Working {
+  std::string text;
+  int result = 0;
+};
+
+Working work_out(const Arithmetic& q, int slip_column, int off) {
+  Working w;
+  int carry = 0;
+  for (int a = q.a, b = q.b, column = 0, place = 1; column < columns(q); ++column, place *= 10, a /= 10, b /= 10) {
+    int x = a % 10, value = q.minus ? x - b % 10 - carry : x + b % 10 + carry;
+    const bool borrow = value < 0;
+    if (borrow) x += 10, value += 10;
+    if (column == slip_column) value += value + off < 0 ? -off : off;
+    w.text += cat(column ? ", " : "", x, q.minus ? "-" : "+", b % 10, carry ? (q.minus ? "-1" : "+1") : "", "=", value);
+    w.result += value % 10 * place;
+    carry = q.minus ? borrow : value > 9;
+    if (!q.minus && carry && column + 1 == columns(q)) w.result += 10 * place;
+  }
+  return w;
 }
 
 }  // namespace
@@ -87,9 +108,16 @@ std::string word_arithmetic(const Arithmetic& q, size_t wording) {
   return s;
 }
 
-std::string arithmetic_answer(const Arithmetic& q) {
-  return cat(q.a, q.minus ? " - " : " + ", q.b, " = ", q.result());
+std::string arithmetic_answer(const Arithmetic& q) { return slipped_answer(q, -1, 0); }
+
+std::string slipped_answer(const Arithmetic& q, int column, int off) {
+  const Working w = work_out(q, column, off);
+  return cat(w.text, ": ", w.result);
 }
+
+std::string miscopied_answer(const Arithmetic& q, int result) { return cat(work_out(q, -1, 0).text, ": ", result); }
+
+int columns(const Arithmetic& q) { return static_cast<int>(std::to_string(std::max(q.a, q.b)).size()); }
 
 int read_answer(const std::string& text) {
   const size_t last = text.find_last_of("0123456789");
@@ -105,8 +133,10 @@ Dialogue arithmetic_dialogue(const Arithmetic& q, Rng& rng) {
 
 std::string arithmetic_lines(Rng& rng, int64_t lines, double share_100) {
   std::string out;
-  for (int64_t i = 0; i < lines; ++i)
-    out += arithmetic_answer(random_arithmetic(rng, rng.uniform() < share_100 ? 100 : 1000, false)) + "\n";
+  for (int64_t i = 0; i < lines; ++i) {
+    const Arithmetic q = random_arithmetic(rng, rng.uniform() < share_100 ? 100 : 1000, false);
+    out += cat(q.a, q.minus ? " - " : " + ", q.b, ": ", arithmetic_answer(q), "\n");
+  }
   return out;
 }
 

@@ -1,9 +1,9 @@
 // Instruction data made by program: arithmetic, manual pages, who-are-you; in English and Chinese.
 //
 // Arithmetic: sums and differences a - b with a >= b, both in [0, 100] ("up to 100") or both in [0, 1000] with one of
-// them above 100 ("up to 1000"). One unordered pair in ten, chosen by its hash, is held out: it appears in training data
-// neither as a sum nor as a difference, in no order and no wording.
-// Manual pages: what a page's NAME line says of it, asked in several wordings; one wording a language is held out.
+// them above 100 ("up to 1000"). One unordered pair in ten, chosen by its hash, is held out: it appears in training
+// data neither as a sum nor as a difference, in no order and no wording. Manual pages: what a page's NAME line says of
+// it, asked in several wordings; one wording a language is held out.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -31,11 +31,19 @@ std::vector<Arithmetic> held_out_arithmetic(int limit, int64_t count, uint64_t s
 // The wordings, with {a} and {b}; English first.
 const std::vector<std::string>& arithmetic_wordings(bool minus);
 std::string word_arithmetic(const Arithmetic& q, size_t wording);
+// The working column by column, units first, then the result: "7+8=15, 3+5+1=9: 95", "11-6=5, 8-4-1=3: 35". A small
+// model that writes its carries down learns this in a twentieth of the examples that bare results take.
 std::string arithmetic_answer(const Arithmetic& q);
+// The same with a mistake: column `column` is off by `off` and the result follows from it.
+std::string slipped_answer(const Arithmetic& q, int column, int off);
+int columns(const Arithmetic& q);
+// The right working, then another result.
+std::string miscopied_answer(const Arithmetic& q, int result);
 // The number an answer gives: the last run of digits in it; -1 when there is none.
 int read_answer(const std::string& text);
 Dialogue arithmetic_dialogue(const Arithmetic& q, Rng& rng);
-// Plain lines, "37 + 58 = 95", of training pairs: enhancement data for the end of pre-training. One document.
+// Plain lines, "37 + 58: 7+8=15, 3+5+1=9: 95", of training pairs: enhancement data for the end of pre-training. One
+// document.
 std::string arithmetic_lines(Rng& rng, int64_t lines, double share_100);
 
 // What a manual page's NAME line says.

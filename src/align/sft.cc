@@ -1,9 +1,6 @@
 #include "align/sft.h"
 
-#include <chrono>
-#include <cmath>
-#include <numbers>
-
+#include "align/loop.h"
 #include "base/error.h"
 #include "base/progress.h"
 #include "base/signal.h"
@@ -12,8 +9,6 @@ namespace puyu {
 namespace {
 
 constexpr int64_t kCurveEvery = 20;
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Means over the steps since the last point of the curve.
 struct Window {
@@ -35,23 +30,18 @@ struct Window {
 
 }  // namespace
 
-double sft_lr(const SftOptions& o, int64_t step, double progress) {
-  if (step < o.warmup_steps) return o.lr * static_cast<double>(step + 1) / static_cast<double>(o.warmup_steps);
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, progress)));
-  return o.lr * (o.final_lr + (1 - o.final_lr) * cosine);
-}
-
 SftReport run_sft(Learner& learner, const EncodedChats& data, const SftOptions& o,
                   const std::function<void(const SftPoint&)>& after_step) {
   if (data.size() == 0) fail("[align] fine-tuning: expected at least one example, got none");
-  const double start = now();
+  const Stopwatch clock;
+  const CosineSchedule schedule{o.lr, o.final_lr, o.warmup_steps};
   ChatStream stream(data, static_cast<uint64_t>(o.seed));
   ChatBatch b;
   SftReport r;
   Window window;
   Progress bar("finetune", o.seconds > 0 || o.epochs > 0 ? 0 : o.steps * o.batch_tokens, "tok");
   for (;; ++r.steps) {
-    const double progress = o.seconds > 0  ? (now() - start) / o.seconds
+    const double progress = o.seconds > 0  ? clock.seconds() / o.seconds
                             : o.epochs > 0 ? stream.epochs() / o.epochs
                                            : static_cast<double>(r.steps) / static_cast<double>(o.steps);
     if (progress >= 1 || (r.interrupted = interrupted())) break;
@@ -59,13 +49,13 @@ SftReport run_sft(Learner& learner, const EncodedChats& data, const SftOptions& 
     if (b.counted == 0) continue;
     const std::vector<float> coef(b.target.size(), -1.0f / static_cast<float>(b.counted));
     const LmSums sums = learner.accumulate_lm(b.batch, b.target, coef);
-    const double lr = sft_lr(o, r.steps, progress);
+    const double lr = schedule.at(r.steps, progress);
     const StepResult step = learner.apply(lr);
     r.skipped_steps += step.skipped;
     r.tokens += b.batch.tokens();
     r.counted_tokens += b.counted;
     const auto n = static_cast<double>(b.counted);
-    const SftPoint p{r.steps + 1, now() - start,  -sums.logp / n, static_cast<double>(sums.correct) / n,
+    const SftPoint p{r.steps + 1, clock.seconds(), -sums.logp / n, static_cast<double>(sums.correct) / n,
                      lr,          step.grad_norm};
     window.add(p);
     if (p.step % kCurveEvery == 0) window.flush(r.curve);
@@ -74,7 +64,7 @@ SftReport run_sft(Learner& learner, const EncodedChats& data, const SftOptions& 
     if (after_step) after_step(p);
   }
   window.flush(r.curve);
-  r.seconds = now() - start;
+  r.seconds = clock.seconds();
   r.final_loss = r.curve.empty() ? 0 : r.curve.back().loss;
   return r;
 }

@@ -1,5 +1,5 @@
-// Supervised fine-tuning: chat examples packed to micro-batches, loss on the assistant's tokens only, each step's loss a
-// mean over its counted tokens.
+// Supervised fine-tuning: chat examples packed to micro-batches, loss on the assistant's tokens only, each step's loss
+// a mean over its counted tokens.
 #pragma once
 #include <functional>
 #include <string>
@@ -11,9 +11,9 @@
 namespace puyu {
 
 struct SftOptions {
-  int64_t steps = 1000;       // ends after this many steps …
-  double epochs = 0;          // … or, when above 0, after this many passes over the data
-  double seconds = 0;         // … or, when above 0, at this time: the schedule follows the clock
+  int64_t steps = 1000;  // ends after this many steps …
+  double epochs = 0;     // … or, when above 0, after this many passes over the data
+  double seconds = 0;    // … or, when above 0, at this time: the schedule follows the clock
   int64_t batch_tokens = 4096;
   double lr = 1e-3;
   double final_lr = 0.1;
@@ -44,9 +44,6 @@ struct SftReport {
   double seconds = 0, final_loss = 0;
   bool interrupted = false;
 };
-
-// Warm-up, then cosine from lr to final_lr * lr over `progress` in [0, 1].
-double sft_lr(const SftOptions& o, int64_t step, double progress);
 
 // `after_step` (may be empty) sees each step: metrics, evaluation, checkpoints.
 SftReport run_sft(Learner& learner, const EncodedChats& data, const SftOptions& o,
