@@ -55,8 +55,9 @@ TEST(Roff, ConditionsAndDefinitionsAreSkipped) {
 }
 
 TEST(Roff, Table) {
-  EXPECT_EQ(roff_to_text(".SH A\n.TS\nallbox tab(:);\nlb lb\nl l.\nName:Value\n_\nx:T{\n.B long\ntext\nT}\n.TE\nend\n").text,
-            "A\n\n    Name  Value\n    x  long text\n\n    end\n");
+  EXPECT_EQ(
+      roff_to_text(".SH A\n.TS\nallbox tab(:);\nlb lb\nl l.\nName:Value\n_\nx:T{\n.B long\ntext\nT}\n.TE\nend\n").text,
+      "A\n\n    Name  Value\n    x  long text\n\n    end\n");
 }
 
 TEST(Roff, Mdoc) {
