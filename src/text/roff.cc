@@ -91,7 +91,8 @@ bool Reader::condition(std::string_view& rest) const {
     value = clean(rest.substr(1, second - 1)) == clean(rest.substr(second + 1, third - second - 1));
     rest.remove_prefix(third + 1);
   } else {
-    size_t end = std::min({rest.find(' '), rest.find('\t'), rest.find("\\{"), rest.size()});
+    size_t end = std::min(rest.find_first_of(" \t"), rest.size());
+    end = std::min(rest.substr(0, end).find("\\{"), end);
     std::string_view word = rest.substr(0, end);
     value = word == "n" || word == "\\n(.g" || word == "\\n[.g]" || word == "(\\n(.g)" || word == "1";
     rest.remove_prefix(end);
