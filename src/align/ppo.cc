@@ -30,7 +30,9 @@ Questions draw_questions(const Tokenizer& t, const PpoOptions& o, Rng& rng) {
 std::string answer_text(const Tokenizer& t, const SampledAnswer& a, int32_t stop) {
   std::span<const int32_t> ids = a.tokens;
   if (!ids.empty() && ids.back() == stop) ids = ids.first(ids.size() - 1);
-  return t.decode(ids);
+  std::vector<int32_t> known;  // a model's vocabulary may be padded beyond the tokenizer's
+  std::copy_if(ids.begin(), ids.end(), std::back_inserter(known), [&](int32_t id) { return id < t.vocab_size(); });
+  return t.decode(known);
 }
 
 // Scores of the answers, judged for correctness; fills accuracy.

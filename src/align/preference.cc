@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -106,16 +107,14 @@ std::string ramble(const std::string& answer, bool chinese, Rng& rng) {
   return out;
 }
 
-std::vector<PreferencePair> make_preferences(const PreferenceOptions& o, const std::vector<ManualPage>& pages,
+std::vector<PreferencePair> make_preferences(const PreferenceOptions& o, const std::vector<Dialogue>& dialogues,
                                              bool held_out) {
   Rng rng(static_cast<uint64_t>(o.seed), held_out);
   std::vector<PreferencePair> out;
   for (int64_t i = 0; i < o.arithmetic_100; ++i) out.push_back(arithmetic_pair(100, held_out, o.slips, rng));
   for (int64_t i = 0; i < o.arithmetic_1000; ++i) out.push_back(arithmetic_pair(1000, held_out, o.slips, rng));
-  std::vector<Dialogue> sources = identity_dialogues();
-  for (const ManualPage& p : pages)
-    for (Dialogue& d : page_dialogues(p, held_out)) sources.push_back(std::move(d));
-  for (int64_t i = 0; i < o.concise; ++i) out.push_back(concise_pair(sources, rng));
+  CHECK(!dialogues.empty());
+  for (int64_t i = 0; i < o.concise; ++i) out.push_back(concise_pair(dialogues, rng));
   rng.shuffle(out.begin(), out.end());
   return out;
 }

@@ -43,8 +43,9 @@ struct PreferenceOptions {
 std::string wrong_answer(const Arithmetic& q, double slips, Rng& rng);
 // The same words with fillers around and the answer said twice.
 std::string ramble(const std::string& answer, bool chinese, Rng& rng);
-// held_out: arithmetic pairs of the held-out part, to measure the reward model.
-std::vector<PreferencePair> make_preferences(const PreferenceOptions& o, const std::vector<ManualPage>& pages,
+// Concise-over-rambling pairs are made of `dialogues`. held_out: arithmetic of the held-out part, to measure the reward
+// model.
+std::vector<PreferencePair> make_preferences(const PreferenceOptions& o, const std::vector<Dialogue>& dialogues,
                                              bool held_out);
 
 }  // namespace puyu

@@ -16,6 +16,9 @@ const Verb* const kVerbs[] = {
     &kDataVerb,  //
     &kTokenizerVerb,  //
     &kTrainVerb,  //
+    &kFinetuneVerb,  //
+    &kRewardVerb,  //
+    &kRlhfVerb,  //
     &kGenerateVerb,  //
     &kChatVerb,  //
     &kServeVerb,  //

@@ -7,6 +7,9 @@ namespace puyu {
 extern const Verb kDataVerb;
 extern const Verb kTokenizerVerb;
 extern const Verb kTrainVerb;
+extern const Verb kFinetuneVerb;
+extern const Verb kRewardVerb;
+extern const Verb kRlhfVerb;
 extern const Verb kGenerateVerb;
 extern const Verb kChatVerb;
 extern const Verb kServeVerb;

@@ -1,0 +1,176 @@
+#include "align/stages.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "data/reader.h"
+#include "train/run_log.h"
+
+namespace puyu {
+namespace {
+
+constexpr uint64_t kEvalSeed = 2024;
+
+DType compute_dtype(const std::string& name) {
+  if (name != "f32" && name != "bf16") fail("[align] dtype: expected f32 or bf16, got '", name, "'");
+  return name == "f32" ? DType::kF32 : DType::kBF16;
+}
+
+std::string tokenizer_file(const std::string& model) {
+  for (const char* name : {"tokenizer.puyu", "tokenizer.model"})
+    if (file_exists(model + "/" + name)) return model + "/" + name;
+  fail("[align] ", model, ": expected tokenizer.puyu or tokenizer.model in the model's folder, found neither");
+}
+
+Learner open_learner(const std::string& model, Head head, const std::string& dtype, const OptimizerOptions& optimizer,
+                     bool trainable = true) {
+  if (model.empty()) fail("[align] model: expected a model folder, got nothing; set it in the config");
+  Arena scratch("loading", int64_t{1} << 36);
+  Ctx ctx{Device::kCpu, &scratch};
+  return Learner(load_model(ctx, model, head, compute_dtype(dtype)), optimizer, Recompute::kNone, trainable);
+}
+
+void save_trained(Learner& learner, const std::string& from, const std::string& run_dir) {
+  const std::string dir = run_dir + "/model", tokenizer = tokenizer_file(from);
+  save_model(dir, learner.weights(), DType::kF32);
+  write_file(dir + tokenizer.substr(tokenizer.rfind('/')), read_file(tokenizer));
+}
+
+template <class Options>
+std::string begin_run(Options o, const std::string& run_dir) {
+  make_directories(run_dir);
+  write_manifest(run_dir, list_fields(o));
+  write_file(run_dir + "/metrics.jsonl", "");
+  return run_dir + "/metrics.jsonl";
+}
+
+void log_metrics(const std::string& path, std::initializer_list<std::pair<const char*, Json>> values) {
+  Json j = Json::object();
+  for (const auto& [key, value] : values) j[key] = value;
+  append_file(path, j.dump() + "\n");
+}
+
+std::vector<Dialogue> arithmetic_dialogues(int limit, int64_t count) {
+  std::vector<Dialogue> out;
+  for (const Arithmetic& q : held_out_arithmetic(limit, count, kEvalSeed)) {
+    const size_t wording = out.size() % arithmetic_wordings(q.minus).size();
+    out.push_back(question_answer(word_arithmetic(q, wording), arithmetic_answer(q)));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count) {
+  ManualPages pages;
+  int64_t documents = 0;
+  for (const std::string& file : list_files(path))
+    read_documents(
+        {file, "documents", file, "", 0}, {},
+        [&](Document&& d) {
+          ++documents;
+          if (d.source.starts_with("man") || d.format == Format::kManual) pages.add(d.content, d.language == "zh");
+        },
+        [&](ReadFailure&& f) {
+          fail("[align] ", file, ": expected documents, got one that cannot be read: ", f.reason);
+        });
+  std::vector<ManualPage> chosen = pages.choose(static_cast<size_t>(count));
+  log_info("manual pages: ", pages.size(), " with a NAME line among ", documents, " documents, ", chosen.size(),
+           " chosen");
+  if (chosen.empty()) fail("[align] ", path, ": expected manual pages with NAME lines, found none");
+  return chosen;
+}
+
+void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions) {
+  make_directories(dir);
+  write_dialogues(dir + "/arithmetic-100.jsonl", arithmetic_dialogues(100, questions));
+  write_dialogues(dir + "/arithmetic-1000.jsonl", arithmetic_dialogues(1000, questions));
+  std::vector<Dialogue> about_pages;
+  for (const ManualPage& p : pages)
+    for (Dialogue& d : page_dialogues(p, true)) about_pages.push_back(std::move(d));
+  if (!about_pages.empty()) write_dialogues(dir + "/manpages.jsonl", about_pages);
+}
+
+SftReport finetune(const FinetuneOptions& o, const std::string& run_dir) {
+  const std::string metrics = begin_run(o, run_dir);
+  Learner learner = open_learner(o.model, Head::kLanguage, o.dtype, o.sft.optimizer);
+  const Tokenizer tokenizer = Tokenizer::load(tokenizer_file(o.model));
+  std::vector<ManualPage> pages;
+  if (!o.documents.empty()) pages = read_manual_pages(o.documents, o.pages);
+  std::vector<Dialogue> dialogues = make_instructions(o.instructions, pages);
+  for (const std::string& file : o.data)
+    for (Dialogue& d : read_dialogues(file)) dialogues.push_back(std::move(d));
+  write_dialogues(run_dir + "/instructions.jsonl", dialogues);
+  write_eval_sets(run_dir + "/eval", pages, o.eval_questions);
+  int64_t too_long = 0;
+  const EncodedChats data = encode_dialogues(tokenizer, dialogues, o.max_tokens, &too_long);
+  log_info("fine-tuning on ", data.size(), " dialogues, ", data.ids.size(),
+           " tokens; left out as too long: ", too_long);
+  const SftReport r = run_sft(learner, data, o.sft, [&](const SftPoint& p) {
+    log_metrics(metrics, {{"step", p.step},
+                          {"seconds", p.seconds},
+                          {"loss", p.loss},
+                          {"accuracy", p.accuracy},
+                          {"lr", p.lr},
+                          {"grad_norm", p.grad_norm}});
+  });
+  if (!r.interrupted) save_trained(learner, o.model, run_dir);
+  return r;
+}
+
+RewardReport train_reward(const RewardRunOptions& o, const std::string& run_dir) {
+  const std::string metrics = begin_run(o, run_dir);
+  Learner learner = open_learner(o.model, Head::kValue, o.dtype, o.reward.optimizer);
+  const Tokenizer tokenizer = Tokenizer::load(tokenizer_file(o.model));
+  std::vector<Dialogue> dialogues = identity_dialogues();
+  if (!o.dialogues.empty()) dialogues = read_dialogues(o.dialogues);
+  std::vector<PreferencePair> pairs = make_preferences(o.preferences, dialogues, false);
+  for (const std::string& file : o.data)
+    for (PreferencePair& p : read_preferences(file)) pairs.push_back(std::move(p));
+  std::vector<PreferencePair> held_out = make_preferences(o.preferences, dialogues, true);
+  if (static_cast<int64_t>(held_out.size()) > o.held_out_pairs) held_out.resize(static_cast<size_t>(o.held_out_pairs));
+  write_preferences(run_dir + "/preferences.jsonl", pairs);
+  const RewardReport r = run_reward(learner, encode_pairs(tokenizer, pairs), encode_pairs(tokenizer, held_out),
+                                    o.reward, [&](const RewardPoint& p) {
+                                      log_metrics(metrics, {{"step", p.step},
+                                                            {"seconds", p.seconds},
+                                                            {"loss", p.loss},
+                                                            {"accuracy", p.accuracy},
+                                                            {"grad_norm", p.grad_norm}});
+                                    });
+  if (!r.interrupted) save_trained(learner, o.model, run_dir);
+  return r;
+}
+
+PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string& run_dir) {
+  const std::string metrics = begin_run(o, run_dir);
+  Learner actor = open_learner(o.model, Head::kLanguage, o.dtype, o.ppo.optimizer);
+  Learner critic = open_learner(o.reward, Head::kValue, o.dtype, o.ppo.optimizer);
+  Learner reference = open_learner(o.model, Head::kLanguage, o.dtype, {}, false);
+  Learner reward = open_learner(o.reward, Head::kValue, o.dtype, {}, false);
+  const Tokenizer tokenizer = Tokenizer::load(tokenizer_file(o.model));
+  if (tokenizer.fingerprint() != Tokenizer::load(tokenizer_file(o.reward)).fingerprint())
+    fail("[align] ", o.reward, ": its tokenizer is not that of ", o.model, "; train the reward model from this model");
+  EncodedChats sft;
+  if (!o.dialogues.empty()) sft = encode_dialogues(tokenizer, read_dialogues(o.dialogues), o.ppo.pretrain_tokens);
+  const PpoReport r =
+      run_ppo({actor, critic, reference, reward}, tokenizer, sft, rollout, o.ppo, [&](const PpoPoint& p) {
+        log_metrics(metrics, {{"step", p.step},
+                              {"seconds", p.seconds},
+                              {"rollout_seconds", p.rollout_seconds},
+                              {"score", p.score},
+                              {"accuracy", p.accuracy},
+                              {"kl", p.kl},
+                              {"entropy", p.entropy},
+                              {"answer_tokens", p.answer_tokens},
+                              {"grad_norm", p.actor_grad_norm},
+                              {"critic_loss", p.critic_loss},
+                              {"clipped", p.clipped},
+                              {"sft_loss", p.sft_loss}});
+      });
+  if (!r.interrupted) save_trained(actor, o.model, run_dir);
+  return r;
+}
+
+}  // namespace puyu

@@ -1,0 +1,83 @@
+// The three stations after pre-training as runs in folders: what `puyu finetune|reward|rlhf` and `puyu demo` call.
+// A run's folder gets manifest.toml, metrics.jsonl (a line a step) and, when it was not interrupted, model/; finetune
+// also writes instructions.jsonl (what it trained on), pages.jsonl and eval/ (held-out questions in the form `puyu
+// eval` reads).
+#pragma once
+#include <string>
+#include <vector>
+
+#include "align/ppo.h"
+#include "align/reward.h"
+#include "align/sft.h"
+
+namespace puyu {
+
+struct FinetuneOptions {
+  std::string model;
+  std::string dtype = "f32";
+  std::vector<std::string> data;
+  std::string documents;
+  int64_t pages = 300;
+  int64_t eval_questions = 300;
+  int64_t max_tokens = 512;
+  InstructionOptions instructions;
+  SftOptions sft;
+  template <class F>
+  void fields(F&& f) {
+    f("model", model, "model folder to start from, its tokenizer inside");
+    f("dtype", dtype, "f32 or bf16: type of the weights that compute");
+    f("data", data, "more dialogues: JSONL of {\"messages\": [...]}");
+    f("documents", documents, "cleaned documents (a .jsonl[.zst] or a folder) whose manual pages are asked about");
+    f("pages", pages, "manual pages to ask about");
+    f("eval_questions", eval_questions, "held-out questions of each kind written to eval/");
+    f("max_tokens", max_tokens, "longer dialogues are left out, and counted");
+    f("instructions", instructions, "dialogues made by program");
+    f("sft", sft, "fine-tuning");
+  }
+};
+
+struct RewardRunOptions {
+  std::string model;
+  std::string dtype = "f32";
+  std::string dialogues;
+  std::vector<std::string> data;
+  int64_t held_out_pairs = 400;
+  PreferenceOptions preferences;
+  RewardOptions reward;
+  template <class F>
+  void fields(F&& f) {
+    f("model", model, "the SFT model's folder");
+    f("dtype", dtype, "f32 or bf16: type of the weights that compute");
+    f("dialogues", dialogues, "JSONL of dialogues to make concise-over-rambling pairs of; empty = greetings only");
+    f("data", data, "more pairs: JSONL of {\"prompt\": [messages], \"chosen\", \"rejected\"}");
+    f("held_out_pairs", held_out_pairs, "pairs that only measure the reward model");
+    f("preferences", preferences, "pairs made by program");
+    f("reward", reward, "training of the reward model");
+  }
+};
+
+struct RlhfOptions {
+  std::string model, reward;
+  std::string dtype = "f32";
+  std::string dialogues;
+  PpoOptions ppo;
+  template <class F>
+  void fields(F&& f) {
+    f("model", model, "the SFT model's folder: actor and reference");
+    f("reward", reward, "the reward model's folder; the critic starts from it");
+    f("dtype", dtype, "f32 or bf16: type of the weights that compute");
+    f("dialogues", dialogues, "JSONL of dialogues for the SFT loss");
+    f("ppo", ppo, "PPO");
+  }
+};
+
+SftReport finetune(const FinetuneOptions& o, const std::string& run_dir);
+RewardReport train_reward(const RewardRunOptions& o, const std::string& run_dir);
+PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string& run_dir);
+
+// arithmetic-100.jsonl, arithmetic-1000.jsonl, manpages.jsonl: pairs and wordings that training never saw.
+void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions);
+// The manual pages among the documents below `path` (source "man-…", English and Chinese).
+std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count);
+
+}  // namespace puyu
