@@ -1,5 +1,8 @@
 // puyu: one program, one verb a task. Exit codes: 0 done, 1 failed, 2 bad use.
+#include <unistd.h>
+
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <string>
@@ -24,6 +27,7 @@ const Verb* const kVerbs[] = {
     &kServeVerb,  //
     &kEvalVerb,  //
     &kBenchVerb,  //
+    &kDemoVerb,  //
     &kInfoVerb,  //
 };
 
@@ -66,10 +70,19 @@ int run_verb(const std::string& name, const std::vector<std::string>& argv) {
   return 2;
 }
 
+// libgomp reads its settings before main() runs, so they are set and the program starts once more. By default a waiting
+// thread spins for milliseconds; with another busy process on the machine that costs tens of times the work.
+void wait_politely(char** argv) {
+  if (std::getenv("GOMP_SPINCOUNT") || std::getenv("OMP_WAIT_POLICY")) return;
+  setenv("GOMP_SPINCOUNT", "10000", 1);
+  execv("/proc/self/exe", argv);  // where that fails we run as we are
+}
+
 }  // namespace
 }  // namespace puyu
 
 int main(int argc, char** argv) {
+  puyu::wait_politely(argv);
   std::vector<std::string> args(argv + 1, argv + argc);
   if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     puyu::print_help();

@@ -15,6 +15,7 @@ extern const Verb kChatVerb;
 extern const Verb kServeVerb;
 extern const Verb kEvalVerb;
 extern const Verb kBenchVerb;
+extern const Verb kDemoVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu

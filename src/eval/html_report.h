@@ -80,10 +80,10 @@ struct Transcript {
   std::vector<Row> rows{};
 };
 
-using Block = std::variant<Text, Code, Table, LineChart, BarChart, Transcript>;
+using ReportBlock = std::variant<Text, Code, Table, LineChart, BarChart, Transcript>;
 struct Section {
   std::string title{};
-  std::vector<Block> blocks{};
+  std::vector<ReportBlock> blocks{};
 };
 struct HtmlReport {
   std::string title{}, subtitle{};
