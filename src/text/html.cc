@@ -155,6 +155,8 @@ struct Block {
 // Walks the tree without recursion and collects blocks of text.
 class Collector {
  public:
+  // lenient: forms and boilerplate names are entered too, for pages that wrap everything in them.
+  explicit Collector(bool lenient = false) : lenient_(lenient) {}
   std::vector<Block> blocks;
 
   void walk(const GumboNode* root) {
@@ -186,9 +188,10 @@ class Collector {
     }
     if (n->type != GUMBO_NODE_ELEMENT) return false;
     const GumboElement& e = n->v.element;
-    if (is_skipped(e.tag)) return false;
+    if (is_skipped(e.tag) && !(lenient_ && e.tag == GUMBO_TAG_FORM)) return false;
     bool page = e.tag == GUMBO_TAG_BODY || e.tag == GUMBO_TAG_ARTICLE || e.tag == GUMBO_TAG_MAIN;
-    if (!page && (is_boilerplate_name(attribute(e, "class")) || is_boilerplate_name(attribute(e, "id")))) return false;
+    if (!lenient_ && !page && (is_boilerplate_name(attribute(e, "class")) || is_boilerplate_name(attribute(e, "id"))))
+      return false;
     std::string_view style = attribute(e, "style");
     if (style.find("display:none") != std::string_view::npos || attribute(e, "aria-hidden") == "true") return false;
     if (is_block(e.tag)) end_block(e.tag);
@@ -229,6 +232,7 @@ class Collector {
     current_.preformatted = pre_ > 0;
   }
 
+  bool lenient_;
   Block current_;
   int links_ = 0, pre_ = 0;
 };
@@ -307,10 +311,10 @@ Survey survey(const GumboNode* root, HtmlPage& page) {
 }
 
 // The text of the best of some candidates: the longest.
-std::string best_content(const std::vector<const GumboNode*>& nodes) {
+std::string best_content(const std::vector<const GumboNode*>& nodes, bool lenient = false) {
   std::string best;
   for (size_t i = 0; i < std::min<size_t>(nodes.size(), 16); ++i) {
-    Collector c;
+    Collector c(lenient);
     c.walk(nodes[i]);
     std::string text = join(c.blocks);
     if (text.size() > best.size()) best = std::move(text);
@@ -325,7 +329,9 @@ std::string main_content(const Survey& s) {
     std::string part = best_content(*nodes);
     if (part.size() >= 250 && part.size() * 4 >= whole.size()) return part;
   }
-  return whole;
+  if (whole.size() >= 250) return whole;
+  std::string all = best_content({s.body}, true);
+  return all.size() > 4 * whole.size() ? all : whole;
 }
 
 }  // namespace

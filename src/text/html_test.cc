@@ -29,6 +29,12 @@ TEST(Html, KeepsContentDropsTheRest) {
             "- item number two is here\n\nint main() {\n  return 0;\n}\n\n中文段落，内容很好。");
 }
 
+TEST(Html, PageInsideAForm) {
+  EXPECT_EQ(
+      extract_html("<body class=menu><form class=comment><p>The whole page lies in a form here.</p></form>").content,
+      "The whole page lies in a form here.");
+}
+
 TEST(Html, HostilePagesAreRefusedOrEnd) {
   EXPECT_EQ(extract_html(repeat("<div>", 100000)).problem, "too_deep");
   EXPECT_EQ(extract_html(repeat("<svg><li>", 100000)).problem, "too_deep");
