@@ -13,18 +13,18 @@ namespace puyu {
 namespace {
 
 const Verb* const kVerbs[] = {
-    &kDataVerb,  //
+    &kDataVerb,       //
     &kTokenizerVerb,  //
-    &kTrainVerb,  //
-    &kFinetuneVerb,  //
-    &kRewardVerb,  //
-    &kRlhfVerb,  //
-    &kGenerateVerb,  //
-    &kChatVerb,  //
-    &kServeVerb,  //
-    &kEvalVerb,  //
-    &kBenchVerb,  //
-    &kInfoVerb,  //
+    &kTrainVerb,      //
+    &kFinetuneVerb,   //
+    &kRewardVerb,     //
+    &kRlhfVerb,       //
+    &kGenerateVerb,   //
+    &kChatVerb,       //
+    &kServeVerb,      //
+    &kEvalVerb,       //
+    &kBenchVerb,      //
+    &kInfoVerb,       //
 };
 
 // Verbs of the design that are not built yet (docs/status.md).
