@@ -8,6 +8,10 @@ if(PUYU_SANITIZE)
   add_link_options(-fsanitize=address,undefined)
 endif()
 
+if(PUYU_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 function(puyu_flags target)
   target_compile_options(${target} PRIVATE ${PUYU_WARNINGS} ${PUYU_SAN_FLAGS})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/src)
@@ -44,9 +48,9 @@ function(puyu_library name)
     target_link_libraries(test_${name} PRIVATE puyu_${name} ${A_TEST_LIBS} GTest::gtest GTest::gtest_main)
     target_compile_definitions(test_${name} PRIVATE PUYU_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     # One ctest entry a test; names that start with Slow carry the label "slow", the rest "fast".
-    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "-Slow*" DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "-Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
                          PROPERTIES LABELS fast TIMEOUT 300)
-    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "Slow*" DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
                          TEST_LIST slow_${name} PROPERTIES LABELS slow TIMEOUT 900)
   endif()
 endfunction()

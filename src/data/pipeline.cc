@@ -42,7 +42,7 @@ Hash128 parse_id(const std::string& hex) {
   return h;
 }
 
-std::string hex_key(const std::string& text) {
+std::string hex_key(std::string_view text) {
   char out[17];
   std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(hash64(text)));
   return out;
@@ -122,7 +122,7 @@ void run_unit(const Run& run, size_t u, Progress& progress) {
   ledger.commit();
   std::string_view bytes(reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(DedupKey));
   write_file(run.unit_path(u, ".keys"), bytes);
-  Json marker = Json::Object{{"documents", keys.size()}, {"funnel", to_json(stages.funnel)}};
+  Json marker = Json::Object{{"documents", keys.size()}, {"keys", hex_key(bytes)}, {"funnel", to_json(stages.funnel)}};
   write_file(run.unit_path(u, ".json"), marker.dump());  // last: the unit is done when this is there
 }
 
@@ -158,9 +158,8 @@ std::vector<DedupKey> read_keys(const Run& run, Funnel& funnel) {
     funnel.merge(funnel_from_json(marker.at("funnel")));
     std::string bytes = read_file(run.unit_path(u, ".keys"));
     size_t n = static_cast<size_t>(marker.at("documents").as_int()), old = keys.size();
-    if (bytes.size() != n * sizeof(DedupKey))
-      fail("[data] ", run.unit_path(u, ".keys"), ": expected ", n * sizeof(DedupKey), " bytes, got ", bytes.size(),
-           "; delete ", run.dir, "/work and run again");
+    if (bytes.size() != n * sizeof(DedupKey) || hex_key(bytes) != marker.at("keys").as_string())
+      fail("[data] ", run.unit_path(u, ".keys"), ": checksum mismatch; delete ", run.dir, "/work and run again");
     keys.resize(old + n);
     if (n) std::memcpy(static_cast<void*>(keys.data() + old), bytes.data(), bytes.size());
   }
@@ -187,22 +186,24 @@ class CorpusWriter {
  public:
   CorpusWriter(std::string dir, int64_t shard_bytes) : dir_(std::move(dir)), most_(shard_bytes) {}
   void add(const std::string& line) {
-    if (!file_) {
-      char name[32];
-      std::snprintf(name, sizeof name, "/docs-%05d.jsonl.zst", count_++);
-      file_ = std::make_unique<ZstdFile>(dir_ + name);
-    }
+    if (!file_) open();
     file_->write(line);
     bytes_ += static_cast<int64_t>(line.size());
     if (bytes_ >= most_) commit();
   }
   void commit() {
+    if (!file_ && count_ == 0) open();  // an empty corpus is a file too
     if (file_) file_->commit();
     file_.reset();
     bytes_ = 0;
   }
 
  private:
+  void open() {
+    char name[32];
+    std::snprintf(name, sizeof name, "/docs-%05d.jsonl.zst", count_++);
+    file_ = std::make_unique<ZstdFile>(dir_ + name);
+  }
   std::string dir_;
   int64_t most_, bytes_ = 0;
   int count_ = 0;
@@ -245,7 +246,8 @@ Document parse_line(const std::string& line, const std::string& path) {
 
 Funnel merge_units(const Run& run) {
   Funnel funnel;
-  for (const char* name : {"read", "normalise", "language", "filter"}) funnel.stage(name);
+  for (const char* name : {"read", "normalise", "language", "filter", "exact_duplicates", "near_duplicates"})
+    funnel.stage(name);
   std::vector<DedupKey> keys = read_keys(run, funnel);
   check_ids(keys);
   std::vector<Duplicate> twins = find_duplicates(keys, run.config.dedup);

@@ -41,9 +41,10 @@ Tensor Arena::alloc(DType dtype, std::initializer_list<int64_t> shape) {
     t.shape[t.rank++] = s;
     overflow |= __builtin_mul_overflow(n, s, &n);
   }
-  if (overflow) fail("[arena] ", name_, ": ", shape_string(t), " does not fit 64-bit sizes; use a smaller model");
+  if (overflow || n > INT64_MAX - 128)
+    fail("[arena] ", name_, ": ", shape_string(t), " does not fit 64-bit sizes; use a smaller model");
   int64_t bytes = (n + 63) / 64 * 64 + 64;  // the extra line lets kernels read one vector past the end
-  if (bytes < n || bytes > capacity_ - used_)
+  if (bytes > capacity_ - used_)
     fail("[arena] ", name_, ": ", shape_string(t), " needs ", format_count(static_cast<double>(bytes), "B"), ", but ",
          format_count(static_cast<double>(used_), "B"), " of ", format_count(static_cast<double>(capacity_), "B"),
          " are in use; use a smaller batch, sequence or model");

@@ -342,7 +342,10 @@ HtmlPage extract_html(std::string_view bytes) {
   if (setjmp(arena.out_of_memory)) return page.problem = "too_complex", page;
   const GumboOutput* tree = gumbo_parse_with_options(&options, text.data(), text.size());
   Survey s = survey(tree->root, page);
-  page.content = main_content(s);
+  // gumbo lets numeric references beyond Unicode (&#9223372036854775;) through as broken UTF-8.
+  page.content = repair_utf8(main_content(s));
+  page.title = repair_utf8(page.title), page.date = repair_utf8(page.date);
+  page.language = repair_utf8(page.language);
   return page;
 }
 

@@ -91,7 +91,8 @@ bool Reader::condition(std::string_view& rest) const {
     value = clean(rest.substr(1, second - 1)) == clean(rest.substr(second + 1, third - second - 1));
     rest.remove_prefix(third + 1);
   } else {
-    size_t end = std::min({rest.find(' '), rest.find('\t'), rest.find("\\{"), rest.size()});
+    size_t end = std::min(rest.find_first_of(" \t"), rest.size());
+    end = std::min(rest.substr(0, end).find("\\{"), end);
     std::string_view word = rest.substr(0, end);
     value = word == "n" || word == "\\n(.g" || word == "\\n[.g]" || word == "(\\n(.g)" || word == "1";
     rest.remove_prefix(end);
@@ -312,10 +313,15 @@ ManualPage Reader::read() {
 }  // namespace roff
 
 ManualPage roff_to_text(std::string_view source) {
-  if (valid_utf8(source)) return roff::Reader(source).read();
-  std::string utf8;  // old pages are Latin-1
-  for (char c : source) append_utf8(utf8, static_cast<unsigned char>(c));
-  return roff::Reader(utf8).read();
+  std::string utf8;
+  if (!valid_utf8(source)) {  // old pages are Latin-1
+    for (char c : source) append_utf8(utf8, static_cast<unsigned char>(c));
+    source = utf8;
+  }
+  ManualPage page = roff::Reader(source).read();
+  // Escapes take single bytes, so one before a longer character (\(éx) can leave half of it.
+  for (auto* s : {&page.title, &page.section, &page.date, &page.text, &page.alias_of}) *s = repair_utf8(*s);
+  return page;
 }
 
 bool looks_like_roff(std::string_view bytes) {

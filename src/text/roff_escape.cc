@@ -83,7 +83,10 @@ std::string_view take_name(std::string_view s, size_t& i) {
     i = std::min(end + 1, s.size());
     return name;
   }
-  return s.substr(i++, 1);
+  char32_t c = 0;
+  std::string_view name = s.substr(i, std::max<size_t>(decode_utf8(s, i, c), 1));
+  i += name.size();
+  return name;
 }
 
 // Moves past 'argument' whose delimiter is the character at s[i].

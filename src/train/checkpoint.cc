@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "text/tokenizer.h"
 
 namespace puyu {
 namespace fs = std::filesystem;
@@ -99,7 +100,7 @@ TrainState state_from_json(const Json& j) {
 }  // namespace
 
 void copy_tokenizer(const std::string& tokenizer, const std::string& dir) {
-  if (!tokenizer.empty()) write_file(dir + "/" + fs::path(tokenizer).filename().string(), read_file(tokenizer));
+  if (!tokenizer.empty()) Tokenizer::load(tokenizer).save(dir + "/tokenizer.puyu");
 }
 
 std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir) {

@@ -32,14 +32,14 @@ struct CheckpointInfo {
   int64_t step;
   std::string path;
 };
-// Copies the tokenizer (a file, or "": nothing) into a model folder.
+// Writes the tokenizer (what Tokenizer::load takes, or "": nothing) to a model folder.
 void copy_tokenizer(const std::string& tokenizer, const std::string& dir);
 
 // The complete checkpoints below run_dir, oldest first. Incomplete folders are left out.
 std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir);
 
 // Saves and then removes all but the newest `keep` (0: keep all). Returns the folder. A failed save (full disk) removes
-// what it wrote, leaves earlier checkpoints alone and throws. tokenizer: a file to copy in, or empty.
+// what it wrote, leaves earlier checkpoints alone and throws. tokenizer: as copy_tokenizer.
 std::string save_checkpoint(const std::string& run_dir, Learner& learner, const TrainState& state, const Json& config,
                             const std::string& tokenizer, int64_t keep);
 

@@ -12,6 +12,7 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/signal.h"
+#include "text/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/loader.h"
 #include "train/schedule.h"
@@ -117,8 +118,10 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume)
   write_manifest(run_dir_, list_fields(copy));
 }
 
-// A checkpoint goes on only with the tokens it was trained on.
+// The tokenizer must be the data's, and a checkpoint goes on only with the tokens it was trained on.
 void Trainer::check_data() {
+  if (!o_.tokenizer.empty() && Tokenizer::load(o_.tokenizer).fingerprint() != loader_.tokenizer_fingerprint())
+    fail("[train] tokenizer ", o_.tokenizer, " is not the one the shards were made with (", o_.data[0].path, ")");
   const std::string tokenizer = hex(loader_.tokenizer_fingerprint()), data = hex(loader_.fingerprint());
   if (state_.step > 0 && state_.tokenizer_fingerprint != tokenizer)
     fail("[train] ", run_dir_, ": the checkpoint was trained with tokenizer ", state_.tokenizer_fingerprint,
