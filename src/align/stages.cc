@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "data/pipeline.h"
 #include "data/reader.h"
 #include "train/run_log.h"
 
@@ -65,20 +66,22 @@ std::vector<Dialogue> arithmetic_dialogues(int limit, int64_t count) {
 std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count) {
   ManualPages pages;
   int64_t documents = 0;
-  for (const std::string& file : list_files(path))
-    read_documents(
-        {file, "documents", file, "", 0}, {},
-        [&](Document&& d) {
-          ++documents;
-          if (d.source.starts_with("man") || d.format == Format::kManual) pages.add(d.content, d.language == "zh");
-        },
-        [&](ReadFailure&& f) {
-          fail("[align] ", file, ": expected documents, got one that cannot be read: ", f.reason);
-        });
+  auto take = [&](Document&& d) {
+    ++documents;
+    if (d.source.starts_with("man") || d.format == Format::kManual) pages.add(d.content, d.language == "zh");
+  };
+  if (file_exists(path + "/funnel.json")) {  // a folder of 'puyu data run'
+    for_each_document(path, take);
+  } else {
+    for (const std::string& file : list_files(path))
+      read_documents({file, "documents", file, "", 0}, {}, take, [&](ReadFailure&& f) {
+        fail("[align] ", file, ": expected documents, got one that cannot be read: ", f.reason);
+      });
+  }
   std::vector<ManualPage> chosen = pages.choose(static_cast<size_t>(count));
   log_info("manual pages: ", pages.size(), " with a NAME line among ", documents, " documents, ", chosen.size(),
            " chosen");
-  if (chosen.empty()) fail("[align] ", path, ": expected manual pages with NAME lines, found none");
+  if (chosen.empty()) log_warn(path, " holds no manual pages with NAME lines: no questions about commands");
   return chosen;
 }
 
