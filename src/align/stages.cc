@@ -70,7 +70,7 @@ std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count
         {file, "documents", file, "", 0}, {},
         [&](Document&& d) {
           ++documents;
-          if (d.source.starts_with("man") || d.format == Format::kManual) pages.add(d.content, d.language == "zh");
+          pages.add(d.content);
         },
         [&](ReadFailure&& f) {
           fail("[align] ", file, ": expected documents, got one that cannot be read: ", f.reason);
