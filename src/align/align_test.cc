@@ -158,9 +158,9 @@ TEST(Instructions, NameLinesOfRoffAndOfText) {
   EXPECT_EQ(description, "列出目录内容");
   EXPECT_FALSE(read_name_line("SYNOPSIS\nls - no\n", name, description));
   ManualPages pages;
-  pages.add("NAME\nzz - only English\n", false);
-  pages.add("NAME\nls - list directory contents\n", false);
-  pages.add("名称\nls - 列出目录内容\n", true);
+  pages.add("NAME\nzz - only English\n");
+  pages.add("NAME\nls - list directory contents\n");
+  pages.add("名称\nls - 列出目录内容\n");
   const std::vector<ManualPage> chosen = pages.choose(1);
   ASSERT_EQ(chosen.size(), 1u);
   EXPECT_EQ(chosen[0].name, "ls");

@@ -48,7 +48,7 @@ std::string arithmetic_lines(Rng& rng, int64_t lines, double share_100);
 
 // What a manual page's NAME line says.
 struct ManualPage {
-  std::string name, section;
+  std::string name;
   std::string english, chinese;  // descriptions; either may be empty
 };
 // From a page's text or its roff source: the line under NAME, "ls - list directory contents". False when there is none.
@@ -56,7 +56,7 @@ bool read_name_line(const std::string& text, std::string& name, std::string& des
 // Collects pages, English and Chinese descriptions by name; the first description of a name in a language is kept.
 class ManualPages {
  public:
-  void add(const std::string& text, bool chinese, const std::string& section = "");
+  void add(const std::string& text);  // ignored when it has no NAME line
   // The `count` best known: both languages first, then by name. Descriptions that are very long are left out.
   std::vector<ManualPage> choose(size_t count) const;
   size_t size() const { return pages_.size(); }

@@ -98,13 +98,13 @@ bool read_name_line(const std::string& text, std::string& name, std::string& des
   return split_name_line(joined, name, description);
 }
 
-void ManualPages::add(const std::string& text, bool chinese, const std::string& section) {
+void ManualPages::add(const std::string& text) {
   std::string name, description;
-  if (!read_name_line(text, name, description) || has_chinese(description) != chinese) return;
+  if (!read_name_line(text, name, description)) return;
+  const bool chinese = has_chinese(description);
   if (display_width(description) > (chinese ? 2 * kMaxChinese : kMaxEnglish)) return;
   ManualPage& p = pages_[name];
   p.name = name;
-  if (p.section.empty()) p.section = section;
   std::string& slot = chinese ? p.chinese : p.english;
   if (slot.empty()) slot = description;
 }

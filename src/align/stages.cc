@@ -68,7 +68,7 @@ std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count
   int64_t documents = 0;
   auto take = [&](Document&& d) {
     ++documents;
-    if (d.source.starts_with("man") || d.format == Format::kManual) pages.add(d.content, d.language == "zh");
+    pages.add(d.content);
   };
   if (file_exists(path + "/funnel.json")) {  // a folder of 'puyu data run'
     for_each_document(path, take);

@@ -77,7 +77,7 @@ PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string
 
 // arithmetic-100.jsonl, arithmetic-1000.jsonl, manpages.jsonl: pairs and wordings that training never saw.
 void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions);
-// The manual pages among the documents below `path` (source "man-…", English and Chinese).
+// The manual pages among the documents below `path`: those with a NAME line.
 std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count);
 
 }  // namespace puyu

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "base/file.h"
+#include "cli/eval_texts.h"
 #include "cli/verbs.h"
 #include "data/shard.h"
 #include "engine/local_generator.h"
@@ -50,24 +51,6 @@ Length length_of(const std::string& name) {
   if (name == "tokens") return Length::kTokens;
   if (name == "bytes") return Length::kBytes;
   throw UsageError(cat("--length: expected none, tokens or bytes, got '", name, "'"));
-}
-
-// Held-out token shards as text, for models whose data folder has no valid.jsonl: valid-LANGUAGE*.tok.
-std::vector<EvalText> texts_of_shards(const std::string& dir, const Tokenizer& tokenizer) {
-  std::vector<EvalText> out;
-  for (const std::string& path : list_files(dir)) {
-    std::string name = std::filesystem::path(path).filename().string();
-    if (!name.starts_with("valid-") || !name.ends_with(".tok")) continue;
-    ShardReader shard(path);
-    if (shard.tokenizer_fingerprint() != tokenizer.fingerprint())
-      fail("[eval] ", path, ": its tokens are not of the model's tokenizer; give documents as valid.jsonl");
-    for (int64_t d = 0; d < shard.documents(); ++d) {
-      std::vector<int32_t> ids(static_cast<size_t>(shard.end(d) - shard.begin(d)));
-      shard.read(shard.begin(d), static_cast<int64_t>(ids.size()), ids.data());
-      out.push_back({cat(name, ":", d), name.substr(6, name.find_first_of("-.", 6) - 6), tokenizer.decode(ids)});
-    }
-  }
-  return out;
 }
 
 bool has_shards(const std::string& dir) {
@@ -148,6 +131,23 @@ int run(const std::vector<std::string>& argv) {
 }
 
 }  // namespace
+
+std::vector<EvalText> texts_of_shards(const std::string& dir, const Tokenizer& tokenizer) {
+  std::vector<EvalText> out;
+  for (const std::string& path : list_files(dir)) {
+    std::string name = std::filesystem::path(path).filename().string();
+    if (!name.starts_with("valid-") || !name.ends_with(".tok")) continue;
+    ShardReader shard(path);
+    if (shard.tokenizer_fingerprint() != tokenizer.fingerprint())
+      fail("[eval] ", path, ": its tokens are not of the model's tokenizer; give documents as valid.jsonl");
+    for (int64_t d = 0; d < shard.documents(); ++d) {
+      std::vector<int32_t> ids(static_cast<size_t>(shard.end(d) - shard.begin(d)));
+      shard.read(shard.begin(d), static_cast<int64_t>(ids.size()), ids.data());
+      out.push_back({cat(name, ":", d), name.substr(6, name.find_first_of("-.", 6) - 6), tokenizer.decode(ids)});
+    }
+  }
+  return out;
+}
 
 const Verb kEvalVerb = {"eval", "puyu eval TASK... --model DIR --data DIR [--out DIR] [--json]  |  puyu eval list",
                         "ask a model questions and judge its answers", run};

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "cli/demo.h"
+#include "cli/eval_texts.h"
 #include "cli/rollout.h"
 #include "data/shard.h"
 #include "data/tokenize.h"
@@ -103,9 +104,6 @@ Json demo_finetune(const DemoOptions& o, const DemoPaths& p) {
   f.documents = p.data;
   SftReport r = finetune(f, p.finetune);
   if (r.interrupted) return {};
-  for (const char* language : kLanguages)  // the perplexity task reads shards of the model's own tokenizer
-    if (std::string name = cat("/valid-", language, ".tok"); file_exists(p.tokens + name))
-      write_file(p.tasks + name, read_file(p.tokens + name));
   Json curve = Json::array();
   for (const SftPoint& c : r.curve) curve.push(point({{"step", c.step}, {"loss", c.loss}, {"accuracy", c.accuracy}}));
   return point({{"curve", curve}, {"loss", r.final_loss}, {"tokens", r.tokens}});
@@ -142,9 +140,11 @@ Json demo_eval(const std::string& stage, const std::string& model, const DemoPat
   std::vector<EvalTask> tasks;
   TaskOptions options;
   options.data = p.tasks;
-  for (const char* name : {"arithmetic-100", "arithmetic-1000", "manpages", "manpages-choice", "perplexity"})
+  for (const char* name : {"arithmetic-100", "arithmetic-1000", "manpages", "manpages-choice"})
     for (const TaskInfo& info : known_tasks())
       if (info.name == std::string_view(name) && task_has_data(info, p.tasks)) tasks.push_back(load_task(name, options));
+  std::vector<EvalText> held_out = texts_of_shards(p.tokens, Tokenizer::load(p.tokenizer));
+  if (!held_out.empty()) tasks.push_back(perplexity_task("perplexity", held_out, 2048));
   RunOptions run;
   run.out = cat(p.out, "/eval/", stage);
   Json results = Json::array();
