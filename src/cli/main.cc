@@ -17,19 +17,19 @@ namespace puyu {
 namespace {
 
 const Verb* const kVerbs[] = {
-    &kDataVerb,  //
+    &kDataVerb,       //
     &kTokenizerVerb,  //
-    &kTrainVerb,  //
-    &kFinetuneVerb,  //
-    &kRewardVerb,  //
-    &kRlhfVerb,  //
-    &kGenerateVerb,  //
-    &kChatVerb,  //
-    &kServeVerb,  //
-    &kEvalVerb,  //
-    &kBenchVerb,  //
-    &kDemoVerb,  //
-    &kInfoVerb,  //
+    &kTrainVerb,      //
+    &kFinetuneVerb,   //
+    &kRewardVerb,     //
+    &kRlhfVerb,       //
+    &kGenerateVerb,   //
+    &kChatVerb,       //
+    &kServeVerb,      //
+    &kEvalVerb,       //
+    &kBenchVerb,      //
+    &kDemoVerb,       //
+    &kInfoVerb,       //
 };
 
 // Verbs of the design that are not built yet (docs/status.md).
