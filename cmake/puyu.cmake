@@ -17,6 +17,12 @@ function(puyu_flags target)
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR}/src)
 endfunction()
 
+# Sanitized tests run several times slower.
+set(PUYU_FAST_TIMEOUT 300)
+if(PUYU_SANITIZE)
+  set(PUYU_FAST_TIMEOUT 900)
+endif()
+
 function(puyu_library name)
   cmake_parse_arguments(A "" "" "DEPS;LIBS;TEST_LIBS;EXCLUDE" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc *.S)
@@ -49,7 +55,7 @@ function(puyu_library name)
     target_compile_definitions(test_${name} PRIVATE PUYU_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     # One ctest entry a test; names that start with Slow carry the label "slow", the rest "fast".
     gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "-Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
-                         PROPERTIES LABELS fast TIMEOUT 300)
+                         PROPERTIES LABELS fast TIMEOUT ${PUYU_FAST_TIMEOUT})
     gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
                          TEST_LIST slow_${name} PROPERTIES LABELS slow TIMEOUT 900)
   endif()

@@ -1,6 +1,7 @@
 // puyu: one program, one verb a task. Exit codes: 0 done, 1 failed, 2 bad use.
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,19 +17,19 @@ namespace puyu {
 namespace {
 
 const Verb* const kVerbs[] = {
-    &kDataVerb,  //
+    &kDataVerb,       //
     &kTokenizerVerb,  //
-    &kTrainVerb,  //
-    &kFinetuneVerb,  //
-    &kRewardVerb,  //
-    &kRlhfVerb,  //
-    &kGenerateVerb,  //
-    &kChatVerb,  //
-    &kServeVerb,  //
-    &kEvalVerb,  //
-    &kBenchVerb,  //
-    &kDemoVerb,  //
-    &kInfoVerb,  //
+    &kTrainVerb,      //
+    &kFinetuneVerb,   //
+    &kRewardVerb,     //
+    &kRlhfVerb,       //
+    &kGenerateVerb,   //
+    &kChatVerb,       //
+    &kServeVerb,      //
+    &kEvalVerb,       //
+    &kBenchVerb,      //
+    &kDemoVerb,       //
+    &kInfoVerb,       //
 };
 
 // Verbs of the design that are not built yet (docs/status.md).
@@ -51,7 +52,10 @@ int run_verb(const std::string& name, const std::vector<std::string>& argv) {
   for (const Verb* v : kVerbs)
     if (name == v->name) {
       try {
-        return v->run(argv);
+        int code = v->run(argv);
+        if (std::fflush(stdout) != 0 || std::ferror(stdout))
+          fail("cannot write to standard output: ", std::strerror(errno));
+        return code;
       } catch (const UsageError& e) {
         std::fprintf(stderr, "puyu %s: %s\nusage: %s\n", v->name, e.what(), v->usage);
         return 2;

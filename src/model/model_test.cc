@@ -194,7 +194,7 @@ TEST_F(ModelTest, DecodeIsTrainingForward) {
 }
 
 // The whole chain of training in small: reverse a string, then greedy generation must do it.
-TEST_F(ModelTest, LearnsToReverse) {
+TEST_F(ModelTest, SlowLearnsToReverse) {
   c.vocab_size = 8, c.hidden_size = 32, c.intermediate_size = 64;
   Weights w = make_weights(c, Head::kLanguage, DType::kF32);
   init_weights(w, 1);
