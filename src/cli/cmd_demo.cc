@@ -102,7 +102,8 @@ void print_results(const Stations& s) {
   times.rows.push_back({"all", format_duration(total)});
   std::printf("\n%s\n", to_text(times).c_str());
   TextTable t{{"task", "metric", "base", "SFT", "RLHF"}, {}, {}};
-  const Json &base = s.result("eval-base").at("results"), &sft = s.result("eval-sft").at("results"), &rl = s.result("eval-rlhf").at("results");
+  const Json &base = s.result("eval-base").at("results"), &sft = s.result("eval-sft").at("results"),
+             &rl = s.result("eval-rlhf").at("results");
   for (size_t i = 0; i < rl.size(); ++i) {
     const Json& r = rl.as_array()[i];
     const bool share = r.at("share").as_bool();
@@ -123,23 +124,27 @@ int finish(const DemoOptions& o, const DemoPaths& p, const Stations& s) {
   if (!o.chat) return 0;
   if (isatty(STDIN_FILENO)) return kChatVerb.run({p.model(p.rlhf)});
   std::vector<std::string> answers = demo_answers(p.model(p.rlhf));
-  for (size_t i = 0; i < answers.size(); ++i) std::printf("> %s\n%s\n\n", demo_questions()[i].c_str(), answers[i].c_str());
+  for (size_t i = 0; i < answers.size(); ++i)
+    std::printf("> %s\n%s\n\n", demo_questions()[i].c_str(), answers[i].c_str());
   return 0;
 }
 
 int run(const std::vector<std::string>& argv) {
   DemoOptions o;
   Fields f = list_fields(o);
-  if (wants_help(argv, kDemoVerb,
-                 "Stations: data, tokenizer, tokens, pretrain, finetune, reward, rlhf, and an evaluation after each kind of training.\n"
-                 "Finished stations are reused; Ctrl-C and the same command again goes on where it stopped.\n"
-                 "The text comes from scripts/fetch_corpus.sh, or is your own: puyu demo --corpus=my/text --out=runs/mine\n",
-                 f))
+  if (wants_help(
+          argv, kDemoVerb,
+          "Stations: data, tokenizer, tokens, pretrain, finetune, reward, rlhf, and an evaluation after each kind of "
+          "training.\n"
+          "Finished stations are reused; Ctrl-C and the same command again goes on where it stopped.\n"
+          "The text comes from scripts/fetch_corpus.sh, or is your own: puyu demo --corpus=my/text --out=runs/mine\n",
+          f))
     return 0;
   Args a = parse_args(argv, f);
   if (!a.positional.empty()) throw UsageError(cat("unexpected '", a.positional[0], "'"));
   if (!is_directory(o.corpus))
-    fail("[demo] there is no folder '", o.corpus, "'; run scripts/fetch_corpus.sh, or give your own text with --corpus=DIR");
+    fail("[demo] there is no folder '", o.corpus,
+         "'; run scripts/fetch_corpus.sh, or give your own text with --corpus=DIR");
   DemoPaths p(o.out);
   make_directories(o.out);
   Stations s(o.out);
@@ -154,6 +159,7 @@ int run(const std::vector<std::string>& argv) {
 
 }  // namespace
 
-const Verb kDemoVerb = {"demo", "puyu demo [--corpus=DIR] [--out=DIR] [options]", "the whole chain on real text, in minutes", run};
+const Verb kDemoVerb = {"demo", "puyu demo [--corpus=DIR] [--out=DIR] [options]",
+                        "the whole chain on real text, in minutes", run};
 
 }  // namespace puyu

@@ -17,7 +17,8 @@ std::string number(double v, int digits) {
   return buf;
 }
 std::string percent(const Json& estimate) {
-  return cat(number(100 * estimate.at("value").as_double(), 1), " ± ", number(100 * estimate.at("error").as_double(), 1), " %");
+  return cat(number(100 * estimate.at("value").as_double(), 1), " ± ",
+             number(100 * estimate.at("error").as_double(), 1), " %");
 }
 
 // One series of a station's "curve" (an array of objects): y over x.
@@ -45,30 +46,57 @@ Section data_section(const Stations& s) {
       dropped.rows.push_back({stage.name, rule, cat(a.documents), format_count(static_cast<double>(a.bytes), "B")});
   }
   const Json& tokens = s.result("tokens");
-  return {"Data", {kept, dropped, Text{cat("Training tokens: ", tokens.at("train_tokens").as_int(), "; vocabulary ",
-                                           s.result("tokenizer").at("vocab_size").as_int(), ".")}}};
+  return {"Data",
+          {kept, dropped,
+           Text{cat("Training tokens: ", tokens.at("train_tokens").as_int(), "; vocabulary ",
+                    s.result("tokenizer").at("vocab_size").as_int(), ".")}}};
 }
 
 Section pretrain_section(const Stations& s) {
   const Json& r = s.result("pretrain");
-  LineChart loss{.title = "Training loss", .x_label = "step", .y_label = "nats per token", .series = {series(r.at("curve"), "training", "step", "loss")}};
+  LineChart loss{.title = "Training loss",
+                 .x_label = "step",
+                 .y_label = "nats per token",
+                 .series = {series(r.at("curve"), "training", "step", "loss")}};
   LineChart valid{.title = "Held-out loss by language", .x_label = "step", .y_label = "nats per token"};
-  for (const auto& [name, curve] : r.at("valid").as_object()) valid.series.push_back(series(curve, name.c_str(), "step", "loss"));
+  for (const auto& [name, curve] : r.at("valid").as_object())
+    valid.series.push_back(series(curve, name.c_str(), "step", "loss"));
   for (const Json& p : r.at("phases").as_array())
     for (LineChart* c : {&loss, &valid}) c->markers.push_back({p.at("begin").as_double(), p.at("name").as_string()});
-  LineChart norm{.title = "Gradient norm", .x_label = "step", .y_label = "norm", .log_y = true, .series = {series(r.at("curve"), "grad_norm", "step", "grad_norm")}};
-  return {"Pre-training", {Text{cat(r.at("parameters").as_int(), " parameters, ", format_count(r.at("tokens").as_double(), "tokens"), ", ",
-                                    format_count(r.at("tgs").as_double(), "tokens"), "/s.")},
-                           loss, valid, norm}};
+  LineChart norm{.title = "Gradient norm",
+                 .x_label = "step",
+                 .y_label = "norm",
+                 .log_y = true,
+                 .series = {series(r.at("curve"), "grad_norm", "step", "grad_norm")}};
+  return {"Pre-training",
+          {Text{cat(r.at("parameters").as_int(), " parameters, ", format_count(r.at("tokens").as_double(), "tokens"),
+                    ", ", format_count(r.at("tgs").as_double(), "tokens"), "/s.")},
+           loss, valid, norm}};
 }
 
 Section align_section(const Stations& s) {
   const Json &sft = s.result("finetune"), &reward = s.result("reward"), &ppo = s.result("rlhf");
-  LineChart sft_loss{.title = "SFT loss", .x_label = "step", .y_label = "nats per counted token", .series = {series(sft.at("curve"), "loss", "step", "loss")}};
-  LineChart rm{.title = "Reward model: ranking loss", .x_label = "step", .y_label = "loss", .series = {series(reward.at("curve"), "loss", "step", "loss")}};
-  LineChart score{.title = "PPO: reward of the rollouts", .x_label = "step", .y_label = "reward model's score", .series = {series(ppo.at("curve"), "reward", "step", "reward")}};
-  LineChart kl{.title = "PPO: KL to the SFT model", .x_label = "step", .y_label = "nats per token", .series = {series(ppo.at("curve"), "KL", "step", "kl")}};
-  return {"Alignment", {sft_loss, rm, Text{cat("Accuracy of the reward model on held-out pairs: ", number(100 * reward.at("accuracy").as_double(), 1), " %.")}, score, kl}};
+  LineChart sft_loss{.title = "SFT loss",
+                     .x_label = "step",
+                     .y_label = "nats per counted token",
+                     .series = {series(sft.at("curve"), "loss", "step", "loss")}};
+  LineChart rm{.title = "Reward model: ranking loss",
+               .x_label = "step",
+               .y_label = "loss",
+               .series = {series(reward.at("curve"), "loss", "step", "loss")}};
+  LineChart score{.title = "PPO: reward of the rollouts",
+                  .x_label = "step",
+                  .y_label = "reward model's score",
+                  .series = {series(ppo.at("curve"), "reward", "step", "reward")}};
+  LineChart kl{.title = "PPO: KL to the SFT model",
+               .x_label = "step",
+               .y_label = "nats per token",
+               .series = {series(ppo.at("curve"), "KL", "step", "kl")}};
+  return {"Alignment",
+          {sft_loss, rm,
+           Text{cat("Accuracy of the reward model on held-out pairs: ",
+                    number(100 * reward.at("accuracy").as_double(), 1), " %.")},
+           score, kl}};
 }
 
 Section eval_section(const Stations& s) {
@@ -76,18 +104,21 @@ Section eval_section(const Stations& s) {
   const char* stages[] = {"eval-base", "eval-sft", "eval-rlhf"};
   const auto& rows = s.result("eval-rlhf").at("results").as_array();
   for (size_t i = 0; i < rows.size(); ++i) {
-    std::vector<std::string> row{rows[i].at("task").as_string(), rows[i].at("metric").as_string(), cat(rows[i].at("n").as_int())};
+    std::vector<std::string> row{rows[i].at("task").as_string(), rows[i].at("metric").as_string(),
+                                 cat(rows[i].at("n").as_int())};
     for (const char* stage : stages) {
       const Json& e = s.result(stage).at("results").as_array().at(i);
       const bool share = e.at("share").as_bool();
-      row.push_back(share ? percent(e) : cat(number(e.at("value").as_double(), 3), " ± ", number(e.at("error").as_double(), 3)));
+      row.push_back(share ? percent(e)
+                          : cat(number(e.at("value").as_double(), 3), " ± ", number(e.at("error").as_double(), 3)));
     }
     t.rows.push_back(std::move(row));
   }
   Transcript answers{"The same questions after each stage (greedy)", {"base", "SFT", "RLHF"}, {}};
   for (size_t i = 0; i < demo_questions().size(); ++i) {
     Transcript::Row row{demo_questions()[i], "", {}};
-    for (const char* stage : stages) row.answers.push_back({s.result(stage).at("answers").as_array().at(i).as_string(), Transcript::Mark::kNone});
+    for (const char* stage : stages)
+      row.answers.push_back({s.result(stage).at("answers").as_array().at(i).as_string(), Transcript::Mark::kNone});
     answers.rows.push_back(std::move(row));
   }
   return {"Evaluation", {t, answers}};
@@ -104,7 +135,8 @@ Section time_section(const Stations& s) {
 std::string demo_report(const DemoOptions& o, const Stations& s) {
   HtmlReport r{.title = "puyu: the whole chain on real text", .subtitle = cat("corpus ", o.corpus, ", run ", o.out)};
   for (const Json& e : s.result("eval-rlhf").at("results").as_array())
-    if (e.at("share").as_bool()) r.numbers.push_back({e.at("task").as_string(), percent(e), cat("n = ", e.at("n").as_int())});
+    if (e.at("share").as_bool())
+      r.numbers.push_back({e.at("task").as_string(), percent(e), cat("n = ", e.at("n").as_int())});
   r.sections = {eval_section(s), data_section(s), pretrain_section(s), align_section(s), time_section(s)};
   DemoOptions copy = o;
   r.sections.push_back({"Options", {Code{"all options of this run", to_toml(list_fields(copy))}}});

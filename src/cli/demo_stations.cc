@@ -73,7 +73,10 @@ Json demo_tokens(const DemoOptions& o, const DemoPaths& p) {
     shard.add(ids.data(), static_cast<int64_t>(ids.size()));
   }
   shard.commit();
-  return point({{"train_tokens", r.tokens}, {"bytes", r.bytes}, {"held_out_tokens", r.held_out_tokens}, {"arithmetic_tokens", shard.tokens()}});
+  return point({{"train_tokens", r.tokens},
+                {"bytes", r.bytes},
+                {"held_out_tokens", r.held_out_tokens},
+                {"arithmetic_tokens", shard.tokens()}});
 }
 
 Json demo_pretrain(const DemoOptions& o, const DemoPaths& p) {
@@ -94,7 +97,12 @@ Json demo_pretrain(const DemoOptions& o, const DemoPaths& p) {
     if (m.phase != phase) phases.push(point({{"begin", m.step}, {"name", phase = m.phase}}));
     tokens += static_cast<double>(m.tokens), seconds += m.seconds;
   }
-  return point({{"curve", curve}, {"valid", valid}, {"phases", phases}, {"parameters", r.parameters}, {"tokens", tokens}, {"tgs", tokens / seconds}});
+  return point({{"curve", curve},
+                {"valid", valid},
+                {"phases", phases},
+                {"parameters", r.parameters},
+                {"tokens", tokens},
+                {"tgs", tokens / seconds}});
 }
 
 Json demo_finetune(const DemoOptions& o, const DemoPaths& p) {
@@ -117,7 +125,8 @@ Json demo_reward(const DemoOptions& o, const DemoPaths& p) {
   RewardReport r = train_reward(w, p.reward);
   if (r.interrupted) return {};
   Json curve = Json::array();
-  for (const RewardPoint& c : r.curve) curve.push(point({{"step", c.step}, {"loss", c.loss}, {"accuracy", c.accuracy}}));
+  for (const RewardPoint& c : r.curve)
+    curve.push(point({{"step", c.step}, {"loss", c.loss}, {"accuracy", c.accuracy}}));
   return point({{"curve", curve}, {"accuracy", r.accuracy}, {"pairs", r.held_out_pairs}});
 }
 
@@ -131,7 +140,8 @@ Json demo_rlhf(const DemoOptions& o, const DemoPaths& p) {
   if (r.interrupted) return {};
   Json curve = Json::array();
   for (const PpoPoint& c : r.curve)
-    curve.push(point({{"step", c.step}, {"reward", c.score}, {"accuracy", c.accuracy}, {"kl", c.kl}, {"entropy", c.entropy}}));
+    curve.push(
+        point({{"step", c.step}, {"reward", c.score}, {"accuracy", c.accuracy}, {"kl", c.kl}, {"entropy", c.entropy}}));
   return point({{"curve", curve}, {"steps", r.steps}});
 }
 
@@ -142,7 +152,8 @@ Json demo_eval(const std::string& stage, const std::string& model, const DemoPat
   options.data = p.tasks;
   for (const char* name : {"arithmetic-100", "arithmetic-1000", "manpages", "manpages-choice"})
     for (const TaskInfo& info : known_tasks())
-      if (info.name == std::string_view(name) && task_has_data(info, p.tasks)) tasks.push_back(load_task(name, options));
+      if (info.name == std::string_view(name) && task_has_data(info, p.tasks))
+        tasks.push_back(load_task(name, options));
   std::vector<EvalText> held_out = texts_of_shards(p.tokens, Tokenizer::load(p.tokenizer));
   if (!held_out.empty()) tasks.push_back(perplexity_task("perplexity", held_out, 2048));
   RunOptions run;
@@ -163,8 +174,9 @@ Json demo_eval(const std::string& stage, const std::string& model, const DemoPat
 
 const std::vector<std::string>& demo_questions() {
   static const std::vector<std::string> kQuestions = {
-      "Who are you?",    "你是谁？",           "What is 27 + 58?", "请计算 81 - 46",        "348加275等于多少？",
-      "What is 903 - 517?", "What does `ls` do?", "`grep` 命令是做什么的？", "What does `tar` do?", "What is 6 + 7?"};
+      "Who are you?",        "你是谁？",           "What is 27 + 58?",   "请计算 81 - 46",
+      "348加275等于多少？",  "What is 903 - 517?", "What does `ls` do?", "`grep` 命令是做什么的？",
+      "What does `tar` do?", "What is 6 + 7?"};
   return kQuestions;
 }
 

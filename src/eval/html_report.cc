@@ -153,7 +153,8 @@ std::string render_html(const HtmlReport& r) {
   std::string out = render_head(r) + "<body>\n<main>\n" + render_top(r);
   for (size_t i = 0; i < r.sections.size(); ++i) {
     out += cat("<section>\n<h2 id='s", i + 1, "'>", escape_html(r.sections[i].title), "</h2>\n");
-    for (const ReportBlock& block : r.sections[i].blocks) out += std::visit([](const auto& b) { return render(b); }, block);
+    for (const ReportBlock& block : r.sections[i].blocks)
+      out += std::visit([](const auto& b) { return render(b); }, block);
     out += "</section>\n";
   }
   if (!r.footer.empty()) out += cat("<footer>", escape_html(r.footer), "</footer>\n");
