@@ -10,8 +10,11 @@
 namespace puyu {
 namespace {
 
-struct Document {
-  uint32_t shard, number;
+// A document, or a part of a long one: tokens [begin, end) of a shard. These are what is shuffled.
+struct Piece {
+  uint32_t shard;
+  bool last;  // the document ends here
+  int64_t begin, end;
 };
 
 std::vector<std::string> shard_files(const std::string& path) {
@@ -28,27 +31,32 @@ std::vector<std::string> shard_files(const std::string& path) {
 struct Loader::Source {
   std::string name;
   std::vector<ShardReader> shards;
-  std::vector<Document> documents;
-  std::vector<uint32_t> order;  // of the documents, in order_epoch
-  int64_t order_epoch = -1, tokens = 0;
+  std::vector<Piece> pieces;
+  std::vector<uint32_t> order;  // of the pieces, in order_epoch
+  int64_t order_epoch = -1, documents = 0, tokens = 0;
   double weight = 1;
 
-  int64_t length(Document d) const { return shards[d.shard].end(d.number) - shards[d.shard].begin(d.number); }
-  Document at(const SourceState& s, uint64_t seed) {
+  void add(uint32_t shard, int64_t begin, int64_t end, int64_t longest) {
+    ++documents, tokens += end - begin;
+    for (; end - begin > longest; begin += longest) pieces.push_back({shard, false, begin, begin + longest});
+    pieces.push_back({shard, true, begin, end});
+  }
+  const Piece& at(const SourceState& s, uint64_t seed) {
     if (order_epoch != s.epoch) {
-      order.resize(documents.size());
+      order.resize(pieces.size());
       std::iota(order.begin(), order.end(), 0u);
       Rng(seed ^ hash64(name), static_cast<uint64_t>(s.epoch)).shuffle(order.begin(), order.end());
       order_epoch = s.epoch;
     }
-    return documents[order[static_cast<size_t>(s.index)]];
+    return pieces[order[static_cast<size_t>(s.index)]];
   }
 };
 
 Loader::~Loader() = default;
 Loader::Loader(Loader&&) noexcept = default;
 
-Loader::Loader(const std::vector<DataSource>& sources, uint64_t seed, bool verify) : seed_(seed) {
+Loader::Loader(const std::vector<DataSource>& sources, uint64_t seed, int64_t longest, bool verify) : seed_(seed) {
+  CHECK(longest > 0);
   bool first = true;
   for (const DataSource& d : sources) {
     Source& s = sources_.emplace_back();
@@ -61,12 +69,10 @@ Loader::Loader(const std::vector<DataSource>& sources, uint64_t seed, bool verif
              "; tokenise all data with one tokenizer");
       first = false, tokenizer_ = shard.tokenizer_fingerprint();
       for (int64_t i = 0; i < shard.documents(); ++i)
-        if (d.source < 0 || shard.source(i) == d.source) {
-          s.documents.push_back({static_cast<uint32_t>(s.shards.size() - 1), static_cast<uint32_t>(i)});
-          s.tokens += s.length(s.documents.back());
-        }
+        if (d.source < 0 || shard.source(i) == d.source)
+          s.add(static_cast<uint32_t>(s.shards.size() - 1), shard.begin(i), shard.end(i), longest);
     }
-    if (s.documents.empty()) fail("[loader] ", d.path, ": no documents with source ", d.source);
+    if (s.pieces.empty()) fail("[loader] ", d.path, ": no documents with source ", d.source);
   }
   state_.resize(sources_.size());
   set_mixture({});
@@ -100,12 +106,11 @@ std::vector<MicroBatch> Loader::next(int64_t batch_tokens, int64_t seq_len, int6
     const size_t i = pick();
     Source& source = sources_[i];
     SourceState& s = state_[i];
-    const Document d = source.at(s, seed_);
-    const ShardReader& shard = source.shards[d.shard];
-    const int64_t length = source.length(d), n = std::min({length - s.offset, seq_len, left});
-    const bool ends = s.offset + n == length;
+    const Piece piece = source.at(s, seed_);
+    const int64_t length = piece.end - piece.begin, n = std::min({length - s.offset, seq_len, left});
+    const bool done = s.offset + n == length, ends = done && piece.last;
     ids.resize(static_cast<size_t>(n + !ends));
-    shard.read(shard.begin(d.number) + s.offset, n + !ends, ids.data());
+    source.shards[piece.shard].read(piece.begin + s.offset, n + !ends, ids.data());
     if (ends) ids.push_back(-1);
     if (out.back().batch.tokens() + n > micro_tokens) out.emplace_back();
     MicroBatch& m = out.back();
@@ -113,8 +118,8 @@ std::vector<MicroBatch> Loader::next(int64_t batch_tokens, int64_t seq_len, int6
     m.target.insert(m.target.end(), ids.begin() + 1, ids.end());
     m.counted += n - ends;
     s.offset += n, s.seen += n, s.taken += n, left -= n;
-    if (ends) s.offset = 0, ++s.index;
-    if (s.index == static_cast<int64_t>(source.documents.size())) s.index = 0, ++s.epoch;
+    if (done) s.offset = 0, ++s.index;
+    if (s.index == static_cast<int64_t>(source.pieces.size())) s.index = 0, ++s.epoch;
   }
   return out;
 }
@@ -124,8 +129,11 @@ void Loader::restore(std::vector<SourceState> state) {
     fail("[loader] the saved position has ", state.size(), " sources, the data has ", sources_.size());
   for (size_t i = 0; i < state.size(); ++i) {
     const SourceState& s = state[i];
-    const bool fits = s.epoch >= 0 && s.index >= 0 && s.index < static_cast<int64_t>(sources_[i].documents.size()) &&
-                      s.offset >= 0 && s.offset < sources_[i].length(sources_[i].at(s, seed_));
+    bool fits = s.epoch >= 0 && s.index >= 0 && s.index < static_cast<int64_t>(sources_[i].pieces.size());
+    if (fits) {
+      const Piece& piece = sources_[i].at(s, seed_);
+      fits = s.offset >= 0 && s.offset < piece.end - piece.begin;
+    }
     if (!fits) fail("[loader] the saved position does not fit the data of source '", sources_[i].name, "'");
   }
   state_ = std::move(state);
@@ -135,7 +143,7 @@ std::vector<Loader::Info> Loader::info() const {
   std::vector<Info> out;
   for (size_t i = 0; i < sources_.size(); ++i) {
     const Source& s = sources_[i];
-    out.push_back({s.name, static_cast<int64_t>(s.documents.size()), s.tokens,
+    out.push_back({s.name, s.documents, s.tokens,
                    static_cast<double>(state_[i].seen) / static_cast<double>(s.tokens)});
   }
   return out;
@@ -143,7 +151,7 @@ std::vector<Loader::Info> Loader::info() const {
 
 uint64_t Loader::fingerprint() const {
   std::string all;
-  for (const Source& s : sources_) all += cat(s.name, "|", s.documents.size(), "|", s.tokens, "\n");
+  for (const Source& s : sources_) all += cat(s.name, "|", s.documents, "|", s.pieces.size(), "|", s.tokens, "\n");
   return hash64(all);
 }
 

@@ -1,6 +1,6 @@
-// From token shards to micro-batches. A step's samples are a function of seed and step alone: documents of a source
-// come in an order shuffled anew each epoch, the source that is furthest behind its share of the tokens comes next, and
-// documents longer than seq_len are cut there, the rest being that source's next sequence. micro_tokens only says how
+// From token shards to micro-batches. A step's samples are a function of seed and step alone: documents of a source,
+// long ones cut into pieces, come in an order shuffled anew each epoch, the source that is furthest behind its share of
+// the tokens comes next, and pieces longer than seq_len are cut there, the rest being that source's next sequence. micro_tokens only says how
 // the step's sequences are grouped, so it changes memory, not the loss. The state is four integers a source.
 #pragma once
 #include "base/json.h"
@@ -16,7 +16,7 @@ struct MicroBatch {
 };
 
 struct SourceState {
-  int64_t epoch = 0, index = 0, offset = 0;  // next token: `offset` of the epoch's document number `index`
+  int64_t epoch = 0, index = 0, offset = 0;  // next token: `offset` of the epoch's piece number `index`
   int64_t seen = 0;                          // tokens read since the run began
   int64_t taken = 0;                         // tokens read since the mixture was set
   bool operator==(const SourceState&) const = default;
@@ -28,7 +28,9 @@ struct SourceState {
 
 class Loader {
  public:
-  Loader(const std::vector<DataSource>& sources, uint64_t seed, bool verify = true);
+  // Documents of more than `longest` tokens are shuffled in pieces of that length, so that a step does not see one long
+  // document only; as long as the longest sequence of the run.
+  Loader(const std::vector<DataSource>& sources, uint64_t seed, int64_t longest, bool verify = true);
   ~Loader();
   Loader(Loader&&) noexcept;
 

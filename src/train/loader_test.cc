@@ -26,7 +26,7 @@ TEST_F(LoaderTest, EachTokenOfEachDocumentAppearsOnceAnEpochWithItsNextTokenAsTa
     for (int64_t i = 0; i < n; ++i, ++id) d.push_back(id), next[id] = i + 1 < n ? id + 1 : -1;
   }
   write_shard(dir + "/s", docs);
-  Loader l({{"s", dir + "/s", 1, -1}}, 5);
+  Loader l({{"s", dir + "/s", 1, -1}}, 5, 40);  // the document of 90 comes in three pieces
   for (int epoch = 0; epoch < 3; ++epoch) {
     std::map<int32_t, int> seen;
     for (int64_t left = l.tokens(); left > 0; left -= std::min<int64_t>(left, 30))
@@ -53,7 +53,7 @@ TEST_F(LoaderTest, EachTokenOfEachDocumentAppearsOnceAnEpochWithItsNextTokenAsTa
 TEST_F(LoaderTest, OrderIsAFunctionOfSeedAndEpochsDiffer) {
   write_shard(dir + "/s", make_documents(50, 30, 3));
   const std::vector<DataSource> data{{"s", dir + "/s", 1, -1}};
-  Loader a(data, 1), b(data, 1), c(data, 2);
+  Loader a(data, 1, 64), b(data, 1, 64), c(data, 2, 64);
   const int64_t n = a.tokens();
   auto first = all_ids(a.next(n, 64, 64));
   EXPECT_EQ(first, all_ids(b.next(n, 64, 64)));
@@ -65,9 +65,9 @@ TEST_F(LoaderTest, RestoredStateGoesOnExactly) {
   write_shard(dir + "/a", make_documents(20, 50, 1));
   write_shard(dir + "/b", make_documents(9, 20, 2));
   const std::vector<DataSource> data{{"a", dir + "/a", 3, -1}, {"b", dir + "/b", 1, -1}};
-  Loader straight(data, 1);
+  Loader straight(data, 1, 64);
   for (int step = 0; step < 20; ++step) {
-    Loader resumed(data, 1);
+    Loader resumed(data, 1, 64);
     resumed.restore(straight.state());
     EXPECT_EQ(all_ids(straight.next(100, 16, 32)), all_ids(resumed.next(100, 16, 32))) << step;
     EXPECT_EQ(straight.state(), resumed.state());
@@ -80,14 +80,14 @@ TEST_F(LoaderTest, RestoredStateGoesOnExactly) {
 TEST_F(LoaderTest, MicroTokensOnlyGroup) {
   write_shard(dir + "/s", make_documents(50, 30, 3));
   const std::vector<DataSource> data{{"s", dir + "/s", 1, -1}};
-  Loader a(data, 1), b(data, 1);
+  Loader a(data, 1, 64), b(data, 1, 64);
   for (int step = 0; step < 5; ++step) EXPECT_EQ(all_ids(a.next(100, 16, 16)), all_ids(b.next(100, 16, 100)));
 }
 
 TEST_F(LoaderTest, MixtureFollowsTheWeightsToOneSequence) {
   write_shard(dir + "/a", make_documents(100, 50, 1));
   write_shard(dir + "/b", make_documents(5, 20, 2));
-  Loader l({{"a", dir + "/a", 3, -1}, {"b", dir + "/b", 1, -1}}, 1);
+  Loader l({{"a", dir + "/a", 3, -1}, {"b", dir + "/b", 1, -1}}, 1, 64);
   auto check = [&](double share) {
     for (int i = 0; i < 40; ++i) l.next(100, 16, 32);
     EXPECT_NEAR(static_cast<double>(l.state()[0].taken), share * 4000, 16);
@@ -105,15 +105,15 @@ TEST_F(LoaderTest, SourceNumberSelectsDocumentsAndFoldersAreWalked) {
   write_shard(dir + "/data/x", {{1, 1, 1}}, 7, 0);
   write_shard(dir + "/data/zh/y", {{2, 2}, {2, 2}}, 7, 4);
   write_file(dir + "/data/README", "not a shard");
-  EXPECT_EQ(Loader({{"", dir + "/data", 1, -1}}, 1).tokens(), 7);
-  EXPECT_EQ(all_ids(Loader({{"", dir + "/data", 1, 4}}, 1).next(4, 8, 8)), (std::vector<int32_t>{2, 2, 2, 2}));
-  EXPECT_THROW(Loader({{"", dir + "/data", 1, 9}}, 1), Error);
+  EXPECT_EQ(Loader({{"", dir + "/data", 1, -1}}, 1, 64).tokens(), 7);
+  EXPECT_EQ(all_ids(Loader({{"", dir + "/data", 1, 4}}, 1, 64).next(4, 8, 8)), (std::vector<int32_t>{2, 2, 2, 2}));
+  EXPECT_THROW(Loader({{"", dir + "/data", 1, 9}}, 1, 64), Error);
 }
 
 TEST_F(LoaderTest, ShardsOfTwoTokenizersAreAnError) {
   write_shard(dir + "/a", {{1, 2}}, 7);
   write_shard(dir + "/b", {{1, 2}}, 8);
-  EXPECT_THROW(Loader({{"a", dir + "/a", 1, -1}, {"b", dir + "/b", 1, -1}}, 1), Error);
+  EXPECT_THROW(Loader({{"a", dir + "/a", 1, -1}, {"b", dir + "/b", 1, -1}}, 1, 64), Error);
 }
 
 }  // namespace

@@ -63,6 +63,12 @@ struct LmTotals {
   double mean(double v) const { return v / static_cast<double>(sums.tokens); }
 };
 
+int64_t longest_sequence(const TrainOptions& o) {
+  int64_t n = 0;
+  for (const PhaseOptions& p : o.phases) n = std::max(n, p.seq_len);
+  return n;
+}
+
 class Trainer {
  public:
   Trainer(const TrainOptions& o, std::string run_dir, bool resume);
@@ -94,7 +100,7 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume)
     : o_(o),
       run_dir_(std::move(run_dir)),
       learner_(make_learner(o)),
-      loader_(o.data, static_cast<uint64_t>(o.seed), o.verify_data) {
+      loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data) {
   make_directories(run_dir_);
   if (!resume && (file_exists(run_dir_ + "/metrics.jsonl") || !list_checkpoints(run_dir_).empty()))
     fail("[train] ", run_dir_, " already holds a run; continue it with --resume or choose another --out");
@@ -107,7 +113,7 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume)
   saved_step_ = report_.resumed_from = state_.step;
   report_.parameters = learner_.weights().config.num_params();
   for (const DataSource& v : o.valid) {
-    Loader l({v}, 0, o.verify_data);
+    Loader l({v}, 0, longest_sequence(o), o.verify_data);
     if (l.tokenizer_fingerprint() != loader_.tokenizer_fingerprint())
       fail("[train] ", v.path, ": made with another tokenizer than the training data");
     valid_.push_back(
