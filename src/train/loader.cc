@@ -143,8 +143,7 @@ std::vector<Loader::Info> Loader::info() const {
   std::vector<Info> out;
   for (size_t i = 0; i < sources_.size(); ++i) {
     const Source& s = sources_[i];
-    out.push_back({s.name, s.documents, s.tokens,
-                   static_cast<double>(state_[i].seen) / static_cast<double>(s.tokens)});
+    out.push_back({s.name, s.documents, s.tokens, static_cast<double>(state_[i].seen) / static_cast<double>(s.tokens)});
   }
   return out;
 }

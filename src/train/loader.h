@@ -1,7 +1,8 @@
 // From token shards to micro-batches. A step's samples are a function of seed and step alone: documents of a source,
 // long ones cut into pieces, come in an order shuffled anew each epoch, the source that is furthest behind its share of
-// the tokens comes next, and pieces longer than seq_len are cut there, the rest being that source's next sequence. micro_tokens only says how
-// the step's sequences are grouped, so it changes memory, not the loss. The state is four integers a source.
+// the tokens comes next, and pieces longer than seq_len are cut there, the rest being that source's next sequence.
+// micro_tokens only says how the step's sequences are grouped, so it changes memory, not the loss. The state is four
+// integers a source.
 #pragma once
 #include "base/json.h"
 #include "data/shard.h"
