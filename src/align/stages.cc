@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "data/pipeline.h"
 #include "data/reader.h"
+#include "data/shard.h"
 #include "train/run_log.h"
 
 namespace puyu {
@@ -83,6 +84,20 @@ std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count
            " chosen");
   if (chosen.empty()) log_warn(path, " holds no manual pages with NAME lines: no questions about commands");
   return chosen;
+}
+
+void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
+                            uint64_t seed) {
+  constexpr int64_t kLines = 10;
+  ShardWriter shard(path, t.vocab_size() <= 65536 ? 2 : 4, t.fingerprint());
+  Rng rng(seed, 1);
+  for (int64_t i = 0; i < documents; ++i) {
+    std::vector<int32_t> ids = t.encode(arithmetic_lines(rng, kLines, share_100));
+    ids.insert(ids.begin(), t.bos());
+    ids.push_back(t.eos());
+    shard.add(ids.data(), static_cast<int64_t>(ids.size()));
+  }
+  shard.commit();
 }
 
 void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions) {
