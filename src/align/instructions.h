@@ -32,7 +32,7 @@ std::vector<Arithmetic> held_out_arithmetic(int limit, int64_t count, uint64_t s
 const std::vector<std::string>& arithmetic_wordings(bool minus);
 std::string word_arithmetic(const Arithmetic& q, size_t wording);
 // The working column by column, units first, then the result: "7+8=15, 3+5+1=9: 95", "11-6=5, 8-4-1=3: 35". A small
-// model that writes its carries down learns this in a twentieth of the examples that bare results take.
+// model that writes its carries down learns this from fewer examples than bare results take.
 std::string arithmetic_answer(const Arithmetic& q);
 // The same with a mistake: column `column` is off by `off` and the result follows from it.
 std::string slipped_answer(const Arithmetic& q, int column, int off);

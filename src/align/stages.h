@@ -78,7 +78,7 @@ PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string
 // arithmetic-100.jsonl, arithmetic-1000.jsonl, manpages.jsonl: pairs and wordings that training never saw.
 void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions);
 // Enhancement data for the end of pre-training (InternLM2 report, section 3.3.3): a token shard of documents that each
-// hold some lines of arithmetic on training pairs. Without it, fine-tuning learns carries several times slower.
+// hold some lines of arithmetic on training pairs.
 void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
                             uint64_t seed);
 // The manual pages among the documents below `path`: those with a NAME line.

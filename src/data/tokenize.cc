@@ -1,6 +1,7 @@
 #include "data/tokenize.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -40,7 +41,7 @@ Survey survey(const std::string& dir, const TokenizeOptions& o) {
   for (const std::string& name : names) s.sources.emplace(name, static_cast<uint16_t>(s.sources.size()));
   for (auto& [group, h] : hashes) {
     auto n = static_cast<int64_t>(h.size());
-    int64_t share = static_cast<int64_t>(o.held_out * static_cast<double>(n) + 0.5);
+    int64_t share = std::llround(o.held_out * static_cast<double>(n));
     int64_t count = o.held_out > 0 ? std::max(share, std::min(o.min_held_out, n / 10)) : 0;
     if (count <= 0) continue;
     std::nth_element(h.begin(), h.begin() + (count - 1), h.end());
