@@ -305,7 +305,10 @@ HttpServer::HttpServer(const HttpOptions& options, Handler handler)
 HttpServer::~HttpServer() = default;
 int HttpServer::port() const { return impl_->acceptor.local_endpoint().port(); }
 void HttpServer::stop() {
-  asio::post(impl_->io, [impl = impl_] { impl->stop(); });
+  // Weak: a stop that comes after run() stays in the queue, and a queue must not own its owner.
+  asio::post(impl_->io, [weak = std::weak_ptr<Impl>(impl_)] {
+    if (auto impl = weak.lock()) impl->stop();
+  });
 }
 
 void HttpServer::run(const std::function<bool()>& should_stop) {
