@@ -1,4 +1,4 @@
-// Data, losses and formulas of alignment; training itself is in training_test.cc.
+// Data, losses and formulas of alignment; training itself is in sft_test.cc, reward_test.cc and ppo_test.cc.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,6 +7,7 @@
 
 #include "align/ppo.h"
 #include "align/reward.h"
+#include "align/testing.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "text/bpe_train.h"
@@ -28,17 +29,6 @@ Tokenizer small_tokenizer() {
 }
 
 // Both operands of every arithmetic question in a dialogue.
-std::vector<int> numbers_in(const std::string& text) {
-  std::vector<int> out;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (!isdigit(text[i])) continue;
-    size_t n = 0;
-    out.push_back(std::stoi(text.substr(i), &n));
-    i += n;
-  }
-  return out;
-}
-
 TEST(ChatData, LossStandsOnTheAnswerOnly) {
   const Tokenizer t = small_tokenizer();
   const Dialogue d = {{"user", "What is 3 + 4?", ""}, {"assistant", "7", ""}};
@@ -136,7 +126,11 @@ TEST(Instructions, EveryWordingAsksAndEveryAnswerIsRight) {
   EXPECT_EQ(arithmetic_answer({81, 46, true}), "11-6=5, 8-4-1=3: 35");
   EXPECT_EQ(arithmetic_answer({999, 2, false}), "9+2=11, 9+0+1=10, 9+0+1=10: 1001");
   EXPECT_EQ(arithmetic_answer({0, 0, true}), "0-0=0: 0");
-  EXPECT_EQ(slipped_answer({37, 58, false}, 0, -1), "7+8=14, 3+5+1=9: 94");
+  EXPECT_EQ(slipped_answer({37, 58, false}, {0, Slip::kValue, -1}), "7+8=14, 3+5+1=9: 94");
+  EXPECT_EQ(slipped_answer({37, 58, false}, {0, Slip::kFirst, 2}), "9+8=17, 3+5+1=9: 97");
+  EXPECT_EQ(slipped_answer({37, 58, false}, {1, Slip::kSecond, 9}), "7+8=15, 3+4+1=8: 85");
+  EXPECT_EQ(slipped_answer({37, 58, false}, {1, Slip::kCarry, 0}), "7+8=15, 3+5=8: 85");
+  EXPECT_EQ(slipped_answer({12, 30, false}, {1, Slip::kCarry, 0}), "2+0=2, 1+3+1=5: 52");
   EXPECT_EQ(read_answer("37 + 58 = 95。"), 95);
   Rng rng(1);
   for (int i = 0; i < 5000; ++i) {
@@ -145,6 +139,19 @@ TEST(Instructions, EveryWordingAsksAndEveryAnswerIsRight) {
     ASSERT_NE(read_answer(wrong_answer(q, 0.5, rng)), q.result());
   }
   EXPECT_EQ(read_answer("I do not know"), -1);
+}
+
+TEST(Instructions, PagesInBothLanguagesAndOftenReferredToComeFirst) {
+  ManualPages pages;
+  for (const char* text : {".SH NAME\naaa \\- a page that nobody names\n.SH X\n",
+                           ".SH NAME\nls \\- list files\n.SH SEE ALSO\ngrep(1), tar(1)\n",
+                           ".SH NAME\ngrep \\- print matching lines\n.SH SEE ALSO\ntar(1)\n",
+                           ".SH NAME\ntar \\- an archiver\n.SH SEE ALSO\n.BR rare (9)\n",
+                           ".SH NAME\nzip \\- pack files\n.SH X\n", ".SH NAME\nzip \\- 打包文件\n.SH X\n"})
+    pages.add(text);
+  std::vector<std::string> names;
+  for (const ManualPage& p : pages.choose(4)) names.push_back(p.name);
+  EXPECT_EQ(names, (std::vector<std::string>{"zip", "tar", "grep", "aaa"}));
 }
 
 TEST(Instructions, NameLinesOfRoffAndOfText) {

@@ -57,15 +57,20 @@ struct Working {
   int result = 0;
 };
 
-Working work_out(const Arithmetic& q, int slip_column, int off) {
+Working work_out(const Arithmetic& q, const Slip& slip) {
   Working w;
   int carry = 0;
   for (int a = q.a, b = q.b, column = 0, place = 1; column < columns(q); ++column, place *= 10, a /= 10, b /= 10) {
-    int x = a % 10, value = q.minus ? x - b % 10 - carry : x + b % 10 + carry;
+    int x = a % 10, y = b % 10;
+    const bool slips = column == slip.column;
+    if (slips && slip.kind == Slip::kFirst) x = (x + 10 + slip.off) % 10;
+    if (slips && slip.kind == Slip::kSecond) y = (y + 10 + slip.off) % 10;
+    if (slips && slip.kind == Slip::kCarry) carry = !carry;
+    int value = q.minus ? x - y - carry : x + y + carry;
     const bool borrow = value < 0;
     if (borrow) x += 10, value += 10;
-    if (column == slip_column) value += value + off < 0 ? -off : off;
-    w.text += cat(column ? ", " : "", x, q.minus ? "-" : "+", b % 10, carry ? (q.minus ? "-1" : "+1") : "", "=", value);
+    if (slips && slip.kind == Slip::kValue) value += value + slip.off < 0 ? -slip.off : slip.off;
+    w.text += cat(column ? ", " : "", x, q.minus ? "-" : "+", y, carry ? (q.minus ? "-1" : "+1") : "", "=", value);
     w.result += value % 10 * place;
     carry = q.minus ? borrow : value > 9;
     if (!q.minus && carry && column + 1 == columns(q)) w.result += 10 * place;
@@ -108,14 +113,14 @@ std::string word_arithmetic(const Arithmetic& q, size_t wording) {
   return s;
 }
 
-std::string arithmetic_answer(const Arithmetic& q) { return slipped_answer(q, -1, 0); }
+std::string arithmetic_answer(const Arithmetic& q) { return slipped_answer(q, {}); }
 
-std::string slipped_answer(const Arithmetic& q, int column, int off) {
-  const Working w = work_out(q, column, off);
+std::string slipped_answer(const Arithmetic& q, const Slip& slip) {
+  const Working w = work_out(q, slip);
   return cat(w.text, ": ", w.result);
 }
 
-std::string miscopied_answer(const Arithmetic& q, int result) { return cat(work_out(q, -1, 0).text, ": ", result); }
+std::string miscopied_answer(const Arithmetic& q, int result) { return cat(work_out(q, {}).text, ": ", result); }
 
 int columns(const Arithmetic& q) { return static_cast<int>(std::to_string(std::max(q.a, q.b)).size()); }
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "align/chat_data.h"
@@ -34,8 +35,15 @@ std::string word_arithmetic(const Arithmetic& q, size_t wording);
 // The working column by column, units first, then the result: "7+8=15, 3+5+1=9: 95", "11-6=5, 8-4-1=3: 35". A small
 // model that writes its carries down learns this from fewer examples than bare results take.
 std::string arithmetic_answer(const Arithmetic& q);
-// The same with a mistake: column `column` is off by `off` and the result follows from it.
-std::string slipped_answer(const Arithmetic& q, int column, int off);
+// The mistakes that a half-trained model makes, in one column: its value or one of its digits is off by `off`, or a
+// carry is forgotten or made up. What comes after follows from it.
+struct Slip {
+  enum Kind { kValue, kFirst, kSecond, kCarry };
+  int column = -1;  // from the units; -1 = no slip
+  Kind kind = kValue;
+  int off = 0;  // not 0 but for kCarry
+};
+std::string slipped_answer(const Arithmetic& q, const Slip& slip);
 int columns(const Arithmetic& q);
 // The right working, then another result.
 std::string miscopied_answer(const Arithmetic& q, int result);
@@ -56,13 +64,15 @@ bool read_name_line(const std::string& text, std::string& name, std::string& des
 // Collects pages, English and Chinese descriptions by name; the first description of a name in a language is kept.
 class ManualPages {
  public:
-  void add(const std::string& text);  // ignored when it has no NAME line
-  // The `count` best known: both languages first, then by name. Descriptions that are very long are left out.
+  void add(const std::string& text);  // any document: its NAME line, if it has one, and the pages it refers to
+  // The `count` best known: those with both languages first, then by how often documents refer to them ("ls(1)").
+  // Descriptions that are very long are left out.
   std::vector<ManualPage> choose(size_t count) const;
   size_t size() const { return pages_.size(); }
 
  private:
   std::map<std::string, ManualPage> pages_;
+  std::unordered_map<std::string, int64_t> references_;
 };
 // Every question on the page; held_out picks the wordings that training never uses. Chinese questions are answered from
 // the Chinese NAME line when the page has one, English ones likewise.

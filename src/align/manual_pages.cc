@@ -1,5 +1,6 @@
 // NAME lines of manual pages, from cleaned text or roff source.
 #include <algorithm>
+#include <cctype>
 
 #include "align/instructions.h"
 #include "base/utf8.h"
@@ -65,6 +66,19 @@ bool split_name_line(const std::string& line, std::string& name, std::string& de
   return false;
 }
 
+// The pages that a text refers to, "ls" of "ls(1)", each as often as it does.
+std::vector<std::string> references(std::string_view text) {
+  auto in_name = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.' || c == '-'; };
+  std::vector<std::string> out;
+  for (size_t open = text.find('('); open != std::string_view::npos; open = text.find('(', open + 1)) {
+    if (open + 2 >= text.size() || text[open + 1] < '1' || text[open + 1] > '8' || text[open + 2] != ')') continue;
+    size_t begin = open;
+    while (begin > 0 && in_name(text[begin - 1])) --begin;
+    if (begin < open) out.emplace_back(text.substr(begin, open - begin));
+  }
+  return out;
+}
+
 bool has_chinese(std::string_view s) {
   char32_t c = 0;
   for (size_t i = 0, n = 0; i < s.size(); i += n) {
@@ -99,6 +113,7 @@ bool read_name_line(const std::string& text, std::string& name, std::string& des
 }
 
 void ManualPages::add(const std::string& text) {
+  for (std::string& name : references(text)) ++references_[std::move(name)];
   std::string name, description;
   if (!read_name_line(text, name, description)) return;
   const bool chinese = has_chinese(description);
@@ -110,11 +125,13 @@ void ManualPages::add(const std::string& text) {
 }
 
 std::vector<ManualPage> ManualPages::choose(size_t count) const {
+  auto rank = [&](const ManualPage& p) {
+    const auto seen = references_.find(p.name);
+    return std::pair(!p.english.empty() && !p.chinese.empty(), seen == references_.end() ? 0 : seen->second);
+  };
   std::vector<ManualPage> out;
   for (const auto& [name, page] : pages_) out.push_back(page);
-  std::stable_sort(out.begin(), out.end(), [](const ManualPage& x, const ManualPage& y) {
-    return (!x.english.empty() && !x.chinese.empty()) > (!y.english.empty() && !y.chinese.empty());
-  });
+  std::stable_sort(out.begin(), out.end(), [&](const ManualPage& x, const ManualPage& y) { return rank(x) > rank(y); });
   if (out.size() > count) out.resize(count);
   return out;
 }

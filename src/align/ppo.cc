@@ -1,6 +1,7 @@
 #include "align/ppo.h"
 
-#include <cmath>
+#include <algorithm>
+#include <numeric>
 
 #include "align/loop.h"
 #include "base/error.h"
@@ -10,67 +11,8 @@
 namespace puyu {
 namespace {
 
-struct Questions {
-  std::vector<Arithmetic> arithmetic;
-  std::vector<Dialogue> dialogues;
-  std::vector<std::vector<int32_t>> prompts;
-};
-
-Questions draw_questions(const Tokenizer& t, const PpoOptions& o, Rng& rng) {
-  Questions q;
-  for (int64_t i = 0; i < o.prompts; ++i) {
-    const Arithmetic a = random_arithmetic(rng, rng.uniform() < o.share_100 ? 100 : 1000, false);
-    q.arithmetic.push_back(a);
-    q.dialogues.push_back(ask(word_arithmetic(a, rng.below(arithmetic_wordings(a.minus).size()))));
-    q.prompts.push_back(encode_chat(t, q.dialogues.back(), true));
-  }
-  return q;
-}
-
-std::string answer_text(const Tokenizer& t, const SampledAnswer& a, int32_t stop) {
-  std::span<const int32_t> ids = a.tokens;
-  if (!ids.empty() && ids.back() == stop) ids = ids.first(ids.size() - 1);
-  std::vector<int32_t> known;  // a model's vocabulary may be padded beyond the tokenizer's
-  std::copy_if(ids.begin(), ids.end(), std::back_inserter(known), [&](int32_t id) { return id < t.vocab_size(); });
-  return t.decode(known);
-}
-
-// Scores of the answers, judged for correctness; fills accuracy.
-std::vector<float> score_answers(Learner& reward, const Tokenizer& t, const Questions& q,
-                                 const std::vector<SampledAnswer>& answers, const PpoOptions& o, PpoPoint& p) {
-  const int32_t stop = t.special("<|im_end|>");
-  std::vector<std::vector<int32_t>> sequences;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    const std::string text = answer_text(t, answers[i], stop);
-    sequences.push_back(encode_scored(t, {{"system", kJudgeCorrectness, ""}, q.dialogues[i][0]}, text));
-    p.accuracy += (read_answer(text) == q.arithmetic[i].result()) / static_cast<double>(answers.size());
-    p.answer_tokens += static_cast<double>(answers[i].tokens.size()) / static_cast<double>(answers.size());
-  }
-  return score_sequences(reward, sequences, o.batch_tokens);
-}
-
-// Packs prompts and answers; position t of an answer predicts token t + 1.
-Experience pack(const Questions& q, const std::vector<SampledAnswer>& answers) {
-  Experience e;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    std::vector<int32_t> ids = q.prompts[i];
-    const size_t prompt = ids.size(), n = answers[i].tokens.size();
-    ids.insert(ids.end(), answers[i].tokens.begin(), answers[i].tokens.end());
-    e.batch.add(ids.data(), static_cast<int64_t>(ids.size()));
-    e.target.resize(e.target.size() + prompt - 1, -1);
-    e.target.insert(e.target.end(), answers[i].tokens.begin(), answers[i].tokens.end());
-    e.target.push_back(-1);
-    e.old_logp.resize(e.target.size(), 0);
-    std::copy_n(answers[i].logp.begin(), n, e.old_logp.end() - static_cast<int64_t>(n) - 1);
-  }
-  e.advantage.resize(e.target.size());
-  e.returns.resize(e.target.size());
-  return e;
-}
-
-// Rewards of each answer token, then advantages and returns.
-void judge(Experience& e, PpoModels& m, const std::vector<float>& score, const PpoOptions& o, RunningStats& stats,
-           PpoPoint& p) {
+// Rewards of each answer token, the normalised score at its last, then advantages and returns.
+void judge(Experience& e, PpoModels& m, const std::vector<float>& score, const PpoOptions& o, PpoPoint& p) {
   const size_t T = e.target.size();
   std::vector<float> ref(T), value(T), now(T), entropy(T), reward(T, 0);
   m.reference.logprobs(e.batch, e.target, ref);
@@ -78,10 +20,6 @@ void judge(Experience& e, PpoModels& m, const std::vector<float>& score, const P
   m.critic.values(e.batch, value);
   const auto tokens = static_cast<double>(actor.tokens);
   p.entropy = actor.entropy / tokens;
-  for (float s : score) {
-    stats.add(std::clamp(static_cast<double>(s), -o.reward_clip, o.reward_clip));
-    p.score += static_cast<double>(s) / static_cast<double>(score.size());
-  }
   for (size_t i = 0; i + 1 < e.batch.cu.size(); ++i) {
     size_t begin = static_cast<size_t>(e.batch.cu[i]);
     const auto end = static_cast<size_t>(e.batch.cu[i + 1] - 1);  // the last token predicts nothing
@@ -92,8 +30,7 @@ void judge(Experience& e, PpoModels& m, const std::vector<float>& score, const P
       reward[t] = static_cast<float>(-o.kl_coef * kl);
       p.kl += kl / tokens;
     }
-    const double clipped = std::clamp(static_cast<double>(score[i]), -o.reward_clip, o.reward_clip);
-    reward[end - 1] += static_cast<float>((clipped - stats.mean) / stats.deviation());
+    reward[end - 1] += score[i];
     const size_t n = end - begin;
     compute_gae({reward.data() + begin, n}, {value.data() + begin, n}, o.gamma, o.lambda,
                 {e.advantage.data() + begin, n}, {e.returns.data() + begin, n});
@@ -109,89 +46,37 @@ double accumulate_sft(Learner& actor, ChatStream& stream, const PpoOptions& o) {
   return -actor.accumulate_lm(b.batch, b.target, coef).logp / static_cast<double>(b.counted);
 }
 
-int64_t answer_tokens(const Experience& e) {
-  return std::count_if(e.target.begin(), e.target.end(), [](int32_t id) { return id >= 0; });
-}
-
 }  // namespace
 
-void RunningStats::add(double x) {
-  n += 1;
-  const double d = x - mean;
-  mean += d / n;
-  m2 += d * (x - mean);
-}
-double RunningStats::deviation() const { return n > 1 ? std::sqrt(m2 / (n - 1)) + 1e-4 : 1; }
-
-void compute_gae(std::span<const float> reward, std::span<const float> value, double gamma, double lambda,
-                 std::span<float> advantage, std::span<float> returns) {
-  double sum = 0;
-  for (size_t t = reward.size(); t-- > 0;) {
-    const double next = t + 1 < value.size() ? static_cast<double>(value[t + 1]) : 0;
-    const double delta = static_cast<double>(reward[t]) + gamma * next - static_cast<double>(value[t]);
-    sum = delta + gamma * lambda * sum;
-    advantage[t] = static_cast<float>(sum);
-    returns[t] = static_cast<float>(sum + static_cast<double>(value[t]));
-  }
-}
-
-float ppo_coefficient(float logp, float old_logp, float advantage, double clip_ratio) {
-  const double ratio = std::exp(static_cast<double>(logp - old_logp));
-  if ((advantage > 0 && ratio > 1 + clip_ratio) || (advantage < 0 && ratio < 1 - clip_ratio)) return 0;
-  return static_cast<float>(ratio * static_cast<double>(advantage));
-}
-
-double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio) {
-  const auto tokens = static_cast<double>(answer_tokens(e));
-  double clipped = 0;
-  actor.accumulate_lm(e.batch, e.target, [&](std::span<const float> logp, std::span<float> coef) {
-    for (size_t t = 0; t < logp.size(); ++t) {
-      coef[t] = 0;
-      if (e.target[t] < 0) continue;
-      const float c = ppo_coefficient(logp[t], e.old_logp[t], e.advantage[t], clip_ratio);
-      clipped += c == 0 && e.advantage[t] != 0;
-      coef[t] = static_cast<float>(-static_cast<double>(c) / tokens);
-    }
-  });
-  return clipped / tokens;
-}
-
-double accumulate_critic(Learner& critic, const Experience& e) {
-  const auto tokens = static_cast<double>(answer_tokens(e));
-  double loss = 0;
-  critic.accumulate_values(e.batch, [&](std::span<const float> value, std::span<float> coef) {
-    for (size_t t = 0; t < value.size(); ++t) {
-      coef[t] = 0;
-      if (e.target[t] < 0) continue;
-      const double d = static_cast<double>(value[t] - e.returns[t]);
-      coef[t] = static_cast<float>(d / tokens);
-      loss += 0.5 * d * d / tokens;
-    }
-  });
-  return loss;
-}
-
-PpoReport run_ppo(PpoModels m, const Tokenizer& tokenizer, const EncodedChats& sft, const RolloutFn& rollout,
+PpoReport run_ppo(PpoModels m, const Tokenizer& tokenizer, const PpoData& data, const RolloutFn& rollout,
                   const PpoOptions& o, const std::function<void(const PpoPoint&)>& after_step) {
-  if (o.pretrain_coef > 0 && sft.size() == 0)
+  if (o.pretrain_coef > 0 && data.sft.size() == 0)
     fail("[align] PPO: expected SFT data for pretrain_coef ", o.pretrain_coef, ", got none; give data or set it to 0");
   const Stopwatch clock;
   Rng rng(static_cast<uint64_t>(o.seed));
-  ChatStream stream(sft, static_cast<uint64_t>(o.seed));
+  ChatStream stream(data.sft, static_cast<uint64_t>(o.seed));
+  const SampleOptions sampled{o.prompts, o.samples, o.max_answer_tokens, o.share_100};
   RunningStats stats;
   PpoReport r;
   Progress bar("rlhf", o.steps, "steps");
   for (; r.steps < o.steps && !(r.interrupted = interrupted()); ++r.steps) {
     PpoPoint p{r.steps + 1};
-    const Questions q = draw_questions(tokenizer, o, rng);
     const Stopwatch sampling;
-    const std::vector<SampledAnswer> answers =
-        rollout(m.actor.weights(), q.prompts, tokenizer.special("<|im_end|>"), o.max_answer_tokens, rng.next());
+    const Answered a = sample_answers(m.actor.weights(), tokenizer, rollout, sampled, rng);
     if ((r.interrupted = interrupted())) break;
     p.rollout_seconds = sampling.seconds();
-    const std::vector<float> score = score_answers(m.reward, tokenizer, q, answers, o, p);
-    Experience e = pack(q, answers);
-    judge(e, m, score, o, stats, p);
+    p.accuracy = a.accuracy;
+    p.answer_tokens = a.answer_tokens;
+    p.trained = static_cast<int64_t>(a.size());
+    if (a.size() == 0) continue;  // every question was answered the same each time
+    const std::vector<float> score = score_answers(m.reward, tokenizer, a, o.reward_clip, o.batch_tokens);
+    p.score = std::accumulate(score.begin(), score.end(), 0.0) / static_cast<double>(score.size());
+    p.ranked = share_ranked(a, score, o.samples > 1);
+    Experience e = pack_experience(a);
+    judge(e, m, normalise_scores(score, a, o.samples > 1, stats), o, p);
+    if (o.fast_path.lr > 0)
+      p.reward_right =
+          teach_reward(m.reward, m.reference.weights().output(), tokenizer, a, data.replay, o.fast_path, rng);
     p.critic_loss = accumulate_critic(m.critic, e);
     r.skipped_steps += m.critic.apply(o.critic_lr).skipped;
     if (r.steps >= o.critic_warmup_steps) {

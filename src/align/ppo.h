@@ -2,14 +2,14 @@
 // answers, score them, one update of critic and actor on the whole batch, and optionally an SFT batch on top.
 //
 // Per-token reward: -kl_coef (log pi - log pi_ref); the score stands at the last token, clipped to [-5, 5] and divided
-// by the running standard deviation after the running mean is taken off. Advantages by GAE. Actor loss: clipped ratio.
+// by the running standard deviation after a mean is taken off: the running one, or with several answers to a question
+// that question's (as GRPO: Shao et al. 2024, section 4.1). Advantages by GAE. Actor loss: clipped ratio.
 #pragma once
 #include <functional>
-#include <span>
 #include <string>
 #include <vector>
 
-#include "align/reward.h"
+#include "align/fast_path.h"
 #include "align/rollout.h"
 #include "align/sft.h"
 
@@ -18,6 +18,7 @@ namespace puyu {
 struct PpoOptions {
   int64_t steps = 60;
   int64_t prompts = 64;
+  int64_t samples = 1;
   int64_t max_answer_tokens = 48;
   double share_100 = 0.4;
   double actor_lr = 1e-4;
@@ -32,11 +33,15 @@ struct PpoOptions {
   int64_t pretrain_tokens = 2048;
   int64_t batch_tokens = 8192;
   int64_t seed = 1;
+  FastPathOptions fast_path;
   OptimizerOptions optimizer;
   template <class F>
   void fields(F&& f) {
     f("steps", steps, "PPO iterations");
     f("prompts", prompts, "arithmetic questions in an iteration, of training pairs");
+    f("samples", samples,
+      "answers to each question; above 1, scores are centred on their question's mean and questions whose answers all "
+      "agree teach nothing and are left out of the update");
     f("max_answer_tokens", max_answer_tokens, "longest answer");
     f("share_100", share_100, "share of questions up to 100; the rest is up to 1000");
     f("actor_lr", actor_lr, "learning rate of the actor");
@@ -51,35 +56,28 @@ struct PpoOptions {
     f("pretrain_tokens", pretrain_tokens, "tokens of SFT data in an iteration");
     f("batch_tokens", batch_tokens, "most tokens in one forward and backward");
     f("seed", seed, "questions and sampling");
+    f("fast_path", fast_path, "the reward model learns on while PPO runs");
     f("optimizer", optimizer, "AdamW, of actor and critic");
   }
 };
 
-// A_t = sum_k (gamma lambda)^k delta_{t+k},  delta_t = r_t + gamma V_{t+1} - V_t,  V after the last token = 0.
-// returns[t] = A_t + V_t. (Schulman et al. 2016, eq. 16)
-void compute_gae(std::span<const float> reward, std::span<const float> value, double gamma, double lambda,
-                 std::span<float> advantage, std::span<float> returns);
-
-// d/dlogp of the clipped objective min(r A, clip(r, 1 - c, 1 + c) A), r = exp(logp - old): r A, or 0 where clipped.
-float ppo_coefficient(float logp, float old_logp, float advantage, double clip_ratio);
-
-// Mean and standard deviation of all scores so far.
-struct RunningStats {
-  double n = 0, mean = 0, m2 = 0;
-  void add(double x);
-  double deviation() const;
-};
-
 struct PpoModels {
   Learner &actor, &critic, &reference, &reward;
+};
+struct PpoData {
+  const EncodedChats& sft;     // for the SFT loss; may be empty with pretrain_coef 0
+  const EncodedPairs& replay;  // for the fast path; may be empty
 };
 
 struct PpoPoint {
   int64_t step = 0;
   double seconds = 0, rollout_seconds = 0;
   double score = 0, accuracy = 0;  // of the sampled answers: mean score, share that is right
+  double ranked = 0;               // share of (right, wrong) answers of which the right one scores higher; 0 = no pairs
   double kl = 0, entropy = 0, answer_tokens = 0;
   double actor_grad_norm = 0, critic_loss = 0, clipped = 0, sft_loss = 0;
+  int64_t trained = 0;      // answers in the update
+  double reward_right = 0;  // fast path: share of its pairs in the right order
 };
 struct PpoReport {
   std::vector<PpoPoint> curve;
@@ -88,19 +86,8 @@ struct PpoReport {
   bool interrupted = false;
 };
 
-// The rewards see the answer under `kJudgeCorrectness`. sft: data for the SFT loss, may be empty with pretrain_coef 0.
-PpoReport run_ppo(PpoModels models, const Tokenizer& tokenizer, const EncodedChats& sft, const RolloutFn& rollout,
+// The rewards see the answer under `kJudgeCorrectness`.
+PpoReport run_ppo(PpoModels models, const Tokenizer& tokenizer, const PpoData& data, const RolloutFn& rollout,
                   const PpoOptions& o, const std::function<void(const PpoPoint&)>& after_step = {});
-
-// A rollout with everything that its update needs; sequence i of the batch is question i's prompt and answer.
-struct Experience {
-  Batch batch;
-  std::vector<int32_t> target;                      // the answer's tokens; -1 elsewhere
-  std::vector<float> old_logp, advantage, returns;  // [T], meaningful where target >= 0
-};
-// Gradient of the PPO loss on the experience: the mean over answer tokens. Returns the share of clipped tokens.
-double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio);
-// Gradient of the mean of (V - return)^2 / 2 over answer tokens; returns that mean.
-double accumulate_critic(Learner& critic, const Experience& e);
 
 }  // namespace puyu

@@ -6,9 +6,14 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "base/signal.h"
 
 namespace puyu {
 namespace {
+
+constexpr int64_t kLongest = 64;  // tokens of a sampled answer
 
 Json messages_json(const Dialogue& d) {
   Json list = Json::array();
@@ -30,6 +35,28 @@ PreferencePair arithmetic_pair(int limit, bool held_out, double slips, Rng& rng)
   const std::string question = word_arithmetic(q, rng.below(arithmetic_wordings(q.minus).size()));
   return {
       {{"system", kJudgeCorrectness, ""}, {"user", question, ""}}, arithmetic_answer(q), wrong_answer(q, slips, rng)};
+}
+
+// The model's own wrong answers, each under the right one.
+void add_sampled_pairs(std::vector<PreferencePair>& out, const PreferenceOptions& o, const AnswerSource& source,
+                       bool held_out, Rng& rng) {
+  constexpr int64_t kRound = 512;
+  const int32_t stop = source.tokenizer.special("<|im_end|>");
+  const int64_t questions = held_out ? o.sampled / 10 : o.sampled;
+  Progress bar("sample", questions, "answers");
+  for (int64_t done = 0; done < questions && !interrupted(); done += kRound) {
+    const ArithmeticPrompts q =
+        draw_arithmetic(source.tokenizer, std::min(kRound, questions - done), o.sampled_share_100, held_out, rng);
+    const std::vector<SampledAnswer> answers = source.rollout(source.model, q.prompts, stop, kLongest, rng.next());
+    for (size_t i = 0; i < answers.size(); ++i) {
+      const std::string text = answer_text(source.tokenizer, answers[i], stop);
+      if (read_answer(text) != q.questions[i].result())
+        out.push_back(
+            {{{"system", kJudgeCorrectness, ""}, q.dialogues[i][0]}, arithmetic_answer(q.questions[i]), text});
+    }
+    bar.add(static_cast<int64_t>(answers.size()));
+    bar.note(cat(out.size(), " wrong"));
+  }
 }
 
 PreferencePair concise_pair(const std::vector<Dialogue>& sources, Rng& rng) {
@@ -81,7 +108,12 @@ void write_preferences(const std::string& path, const std::vector<PreferencePair
 std::string wrong_answer(const Arithmetic& q, double slips, Rng& rng) {
   if (rng.uniform() < slips) {
     constexpr int kOff[] = {1, -1, 1, -1, 2, -2};
-    return slipped_answer(q, static_cast<int>(rng.below(static_cast<uint64_t>(columns(q)))), kOff[rng.below(6)]);
+    const auto column = static_cast<int>(rng.below(static_cast<uint64_t>(columns(q))));
+    const auto kind = static_cast<Slip::Kind>(rng.below(4));
+    const auto digit = static_cast<int>(1 + rng.below(9));
+    if (kind == Slip::kFirst || kind == Slip::kSecond) return slipped_answer(q, {column, kind, digit});
+    if (kind == Slip::kCarry && column > 0) return slipped_answer(q, {column, kind, 0});
+    return slipped_answer(q, {column, Slip::kValue, kOff[rng.below(6)]});
   }
   const int right = q.result();
   constexpr int kPlaces[] = {1, 10, 100};
@@ -108,9 +140,17 @@ std::string ramble(const std::string& answer, bool chinese, Rng& rng) {
 }
 
 std::vector<PreferencePair> make_preferences(const PreferenceOptions& o, const std::vector<Dialogue>& dialogues,
-                                             bool held_out) {
+                                             bool held_out, const AnswerSource* source) {
   Rng rng(static_cast<uint64_t>(o.seed), held_out);
   std::vector<PreferencePair> out;
+  if (o.sampled > 0) {
+    CHECK(source, "sampled pairs need a model that answers");
+    add_sampled_pairs(out, o, *source, held_out, rng);
+    const size_t once = out.size();
+    log_info(held_out ? "held-out: " : "training: ", once, " wrong answers of the model itself");
+    for (int64_t i = 1; i < o.sampled_repeats && !held_out; ++i)
+      for (size_t j = 0; j < once; ++j) out.push_back(PreferencePair(out[j]));
+  }
   for (int64_t i = 0; i < o.arithmetic_100; ++i) out.push_back(arithmetic_pair(100, held_out, o.slips, rng));
   for (int64_t i = 0; i < o.arithmetic_1000; ++i) out.push_back(arithmetic_pair(1000, held_out, o.slips, rng));
   CHECK(!dialogues.empty());

@@ -18,7 +18,7 @@ constexpr double kLimit = 5, kMargin = 1e-3;  // the barrier is evaluated inside
 class PairStream {
  public:
   PairStream(const EncodedPairs& data, uint64_t seed) : data_(data), seed_(seed) {}
-  void next(int64_t max_tokens, Batch& b) {
+  void next(int64_t max_tokens, PairBatch& b) {
     b.clear();
     if (at_ == order_.size()) {
       order_.resize(data_.size());
@@ -27,12 +27,8 @@ class PairStream {
       at_ = 0;
     }
     for (; at_ < order_.size(); ++at_) {
-      const auto& chosen = data_.sequences[2 * order_[at_]];
-      const auto& rejected = data_.sequences[2 * order_[at_] + 1];
-      const auto more = static_cast<int64_t>(chosen.size() + rejected.size());
-      if (b.tokens() > 0 && b.tokens() + more > max_tokens) break;
-      b.add(chosen.data(), static_cast<int64_t>(chosen.size()));
-      b.add(rejected.data(), static_cast<int64_t>(rejected.size()));
+      if (b.batch.tokens() > 0 && b.batch.tokens() + data_.tokens(order_[at_]) > max_tokens) break;
+      append_pair(b, data_, order_[at_]);
     }
   }
 
@@ -43,20 +39,35 @@ class PairStream {
   size_t at_ = 0;
 };
 
+// Adds weight * (loss of the pair of values c, r) to the point's loss and to the coefficients.
+void add_pair(size_t c, size_t r, double weight, const PairLossOptions& o, std::span<const float> value,
+              std::span<float> coef, RewardPoint& p) {
+  const PairLoss l =
+      reward_pair_loss(static_cast<double>(value[c]), static_cast<double>(value[r]), o.focal_gamma, o.penalty);
+  coef[c] += static_cast<float>(weight * l.d_chosen);
+  coef[r] += static_cast<float>(weight * l.d_rejected);
+  p.loss += weight * l.loss;
+}
+
 // Coefficients of the batch's values for the mean loss over its pairs; fills loss and accuracy.
-void pair_coefficients(const Batch& b, const RewardOptions& o, std::span<const float> value, std::span<float> coef,
+void pair_coefficients(const Batch& b, const PairLossOptions& o, std::span<const float> value, std::span<float> coef,
                        RewardPoint& p) {
   const size_t pairs = (b.cu.size() - 1) / 2;
   const auto n = static_cast<double>(pairs);
   std::fill(coef.begin(), coef.end(), 0.0f);
   for (size_t i = 0; i < pairs; ++i) {
-    const auto c = static_cast<size_t>(b.cu[2 * i + 1] - 1), r = static_cast<size_t>(b.cu[2 * i + 2] - 1);
-    const PairLoss l =
-        reward_pair_loss(static_cast<double>(value[c]), static_cast<double>(value[r]), o.focal_gamma, o.penalty);
-    coef[c] = static_cast<float>(l.d_chosen / n);
-    coef[r] = static_cast<float>(l.d_rejected / n);
-    p.loss += l.loss / n;
-    p.accuracy += (value[c] > value[r]) / n;
+    const auto begin_c = static_cast<size_t>(b.cu[2 * i]), begin_r = static_cast<size_t>(b.cu[2 * i + 1]);
+    const auto end_r = static_cast<size_t>(b.cu[2 * i + 2]);
+    const size_t most = std::min(begin_r - begin_c, end_r - begin_r) - 1;  // the last token is scored on its own
+    const auto [c, r] = std::mismatch(b.ids.begin() + static_cast<int64_t>(begin_c),
+                                      b.ids.begin() + static_cast<int64_t>(begin_c + most),
+                                      b.ids.begin() + static_cast<int64_t>(begin_r));
+    const auto same = static_cast<size_t>(c - b.ids.begin()) - begin_c;
+    const double dense = same < most ? o.token_weight : 0;
+    for (size_t t = same; dense > 0 && t < most; ++t)
+      add_pair(begin_c + t, begin_r + t, dense / n / static_cast<double>(most - same), o, value, coef, p);
+    add_pair(begin_r - 1, end_r - 1, (1 - dense) / n, o, value, coef, p);
+    p.accuracy += (value[begin_r - 1] > value[end_r - 1]) / n;
   }
 }
 
@@ -104,6 +115,7 @@ std::vector<int32_t> encode_scored(const Tokenizer& t, const Dialogue& prompt, c
 EncodedPairs encode_pairs(const Tokenizer& t, const std::vector<PreferencePair>& pairs) {
   EncodedPairs out;
   for (const PreferencePair& p : pairs) {
+    out.prompt.push_back(encode_chat(t, p.prompt, true).size());
     out.sequences.push_back(encode_scored(t, p.prompt, p.chosen));
     out.sequences.push_back(encode_scored(t, p.prompt, p.rejected));
   }
@@ -128,20 +140,39 @@ std::vector<float> score_sequences(Learner& reward, const std::vector<std::vecto
   return out;
 }
 
-RewardReport run_reward(Learner& reward, const EncodedPairs& train, const EncodedPairs& held_out,
+void append_pair(PairBatch& to, const EncodedPairs& data, size_t i) {
+  const std::vector<int32_t>&chosen = data.sequences[2 * i], &rejected = data.sequences[2 * i + 1];
+  to.batch.add(chosen.data(), static_cast<int64_t>(chosen.size()));
+  to.batch.add(rejected.data(), static_cast<int64_t>(rejected.size()));
+  to.target.resize(to.target.size() + data.prompt[i] - 1, -1);
+  to.target.insert(to.target.end(), chosen.begin() + static_cast<int64_t>(data.prompt[i]), chosen.end() - 1);
+  to.target.resize(to.batch.ids.size(), -1);
+}
+
+RewardPoint accumulate_pairs(Learner& reward, Tensor language_head, const PairBatch& b, const PairLossOptions& o) {
+  RewardPoint p;
+  const auto counted = std::count_if(b.target.begin(), b.target.end(), [](int32_t id) { return id >= 0; });
+  const std::vector<float> coef(b.target.size(), static_cast<float>(-o.lm_coef / static_cast<double>(counted)));
+  const SideLoss side{language_head, b.target, coef};
+  reward.accumulate_values(
+      b.batch, [&](std::span<const float> v, std::span<float> c) { pair_coefficients(b.batch, o, v, c, p); },
+      o.lm_coef > 0 ? &side : nullptr);
+  return p;
+}
+
+RewardReport run_reward(Learner& reward, Tensor language_head, const EncodedPairs& train, const EncodedPairs& held_out,
                         const RewardOptions& o, const std::function<void(const RewardPoint&)>& after_step) {
   if (train.size() == 0) fail("[align] reward model: expected at least one preference pair, got none");
   const Stopwatch clock;
   const CosineSchedule schedule{o.lr, o.final_lr, o.warmup_steps};
   PairStream stream(train, static_cast<uint64_t>(o.seed));
-  Batch b;
+  PairBatch b;
   RewardReport r;
   Progress bar("reward", o.steps, "steps");
   for (; r.steps < o.steps && !(r.interrupted = interrupted()); ++r.steps) {
-    RewardPoint p{r.steps + 1};
     stream.next(o.batch_tokens, b);
-    reward.accumulate_values(b,
-                             [&](std::span<const float> v, std::span<float> c) { pair_coefficients(b, o, v, c, p); });
+    RewardPoint p = accumulate_pairs(reward, language_head, b, o.loss);
+    p.step = r.steps + 1;
     const StepResult step =
         reward.apply(schedule.at(r.steps, static_cast<double>(r.steps) / static_cast<double>(o.steps)));
     r.skipped_steps += step.skipped;

@@ -11,15 +11,30 @@
 
 namespace puyu {
 
+// The loss of a pair, and of a step of pairs.
+struct PairLossOptions {
+  double focal_gamma = 2;
+  double penalty = 0.02;
+  double token_weight = 0;
+  double lm_coef = 0;
+  template <class F>
+  void fields(F&& f) {
+    f("focal_gamma", focal_gamma, "exponent of the focal factor; 0 = plain ranking loss");
+    f("penalty", penalty, "weight of the log barrier that keeps scores in (-5, 5)");
+    f("token_weight", token_weight,
+      "share of the loss on every token from the first that differs; 0 = last token only");
+    f("lm_coef", lm_coef, "weight of the language loss on chosen answers, through the language head of `model`");
+  }
+};
+
 struct RewardOptions {
   int64_t steps = 300;
   int64_t batch_tokens = 4096;
   double lr = 5e-4;
   double final_lr = 0.1;
   int64_t warmup_steps = 20;
-  double focal_gamma = 2;
-  double penalty = 0.02;
   int64_t seed = 1;
+  PairLossOptions loss;
   OptimizerOptions optimizer;
   template <class F>
   void fields(F&& f) {
@@ -28,9 +43,8 @@ struct RewardOptions {
     f("lr", lr, "peak learning rate");
     f("final_lr", final_lr, "share of the peak at the end of the cosine");
     f("warmup_steps", warmup_steps, "steps of linear warm-up");
-    f("focal_gamma", focal_gamma, "exponent of the focal factor; 0 = plain ranking loss");
-    f("penalty", penalty, "weight of the log barrier that keeps scores in (-5, 5)");
     f("seed", seed, "order of the pairs");
+    f("loss", loss, "the loss of a pair");
     f("optimizer", optimizer, "AdamW");
   }
 };
@@ -46,9 +60,19 @@ std::vector<int32_t> encode_scored(const Tokenizer& t, const Dialogue& prompt, c
 // Chosen and rejected sequences alternate: 2 i and 2 i + 1.
 struct EncodedPairs {
   std::vector<std::vector<int32_t>> sequences;
+  std::vector<size_t> prompt;  // tokens before pair i's answers
   size_t size() const { return sequences.size() / 2; }
+  int64_t tokens(size_t i) const { return static_cast<int64_t>(sequences[2 * i].size() + sequences[2 * i + 1].size()); }
 };
 EncodedPairs encode_pairs(const Tokenizer& t, const std::vector<PreferencePair>& pairs);
+
+// A micro-batch of whole pairs; target[t]: the next token of a chosen answer, -1 elsewhere.
+struct PairBatch {
+  Batch batch;
+  std::vector<int32_t> target;
+  void clear() { batch.clear(), target.clear(); }
+};
+void append_pair(PairBatch& to, const EncodedPairs& data, size_t i);
 
 struct RewardPoint {
   int64_t step = 0;
@@ -66,7 +90,11 @@ struct RewardReport {
 // Scores of sequences, in batches.
 std::vector<float> score_sequences(Learner& reward, const std::vector<std::vector<int32_t>>& sequences,
                                    int64_t batch_tokens);
-RewardReport run_reward(Learner& reward, const EncodedPairs& train, const EncodedPairs& held_out,
+// Gradient of the mean loss over the batch's pairs; loss and accuracy of the point. language_head: as below.
+RewardPoint accumulate_pairs(Learner& reward, Tensor language_head, const PairBatch& b, const PairLossOptions& o);
+
+// language_head: [V, D] of the model that `reward` started from, for lm_coef; may be empty when that is 0.
+RewardReport run_reward(Learner& reward, Tensor language_head, const EncodedPairs& train, const EncodedPairs& held_out,
                         const RewardOptions& o, const std::function<void(const RewardPoint&)>& after_step = {});
 
 }  // namespace puyu

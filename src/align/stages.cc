@@ -1,5 +1,7 @@
 #include "align/stages.h"
 
+#include <optional>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -100,14 +102,19 @@ void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t
   shard.commit();
 }
 
-void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions) {
+std::vector<Dialogue> write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions) {
+  std::vector<Dialogue> all, about_pages;
+  auto write = [&](const char* name, const std::vector<Dialogue>& set) {
+    write_dialogues(cat(dir, "/", name, ".jsonl"), set);
+    all.insert(all.end(), set.begin(), set.end());
+  };
   make_directories(dir);
-  write_dialogues(dir + "/arithmetic-100.jsonl", arithmetic_dialogues(100, questions));
-  write_dialogues(dir + "/arithmetic-1000.jsonl", arithmetic_dialogues(1000, questions));
-  std::vector<Dialogue> about_pages;
+  write("arithmetic-100", arithmetic_dialogues(100, questions));
+  write("arithmetic-1000", arithmetic_dialogues(1000, questions));
   for (const ManualPage& p : pages)
     for (Dialogue& d : page_dialogues(p, true)) about_pages.push_back(std::move(d));
-  if (!about_pages.empty()) write_dialogues(dir + "/manpages.jsonl", about_pages);
+  if (!about_pages.empty()) write("manpages", about_pages);
+  return all;
 }
 
 SftReport finetune(const FinetuneOptions& o, const std::string& run_dir) {
@@ -120,37 +127,49 @@ SftReport finetune(const FinetuneOptions& o, const std::string& run_dir) {
   for (const std::string& file : o.data)
     for (Dialogue& d : read_dialogues(file)) dialogues.push_back(std::move(d));
   write_dialogues(run_dir + "/instructions.jsonl", dialogues);
-  write_eval_sets(run_dir + "/eval", pages, o.eval_questions);
+  const std::vector<Dialogue> asked_later = write_eval_sets(run_dir + "/eval", pages, o.eval_questions);
+  const EncodedChats held_out = encode_dialogues(tokenizer, asked_later, o.max_tokens);
+  TextMix text(o.text, tokenizer, static_cast<uint64_t>(o.sft.seed));
   int64_t too_long = 0;
   const EncodedChats data = encode_dialogues(tokenizer, dialogues, o.max_tokens, &too_long);
   log_info("fine-tuning on ", data.size(), " dialogues, ", data.ids.size(),
            " tokens; left out as too long: ", too_long);
-  const SftReport r = run_sft(learner, data, o.sft, [&](const SftPoint& p) {
+  const SftReport r = run_sft(learner, {data, held_out, &text}, o.sft, [&](const SftPoint& p) {
     log_metrics(metrics, {{"step", p.step},
                           {"seconds", p.seconds},
                           {"loss", p.loss},
                           {"accuracy", p.accuracy},
                           {"lr", p.lr},
-                          {"grad_norm", p.grad_norm}});
+                          {"grad_norm", p.grad_norm},
+                          {"text_loss", p.text_loss}});
   });
   if (!r.interrupted) save_trained(learner, o.model, run_dir);
   return r;
 }
 
-RewardReport train_reward(const RewardRunOptions& o, const std::string& run_dir) {
+RewardReport train_reward(const RewardRunOptions& o, const RolloutFn& rollout, const std::string& run_dir) {
   const std::string metrics = begin_run(o, run_dir);
   Learner learner = open_learner(o.model, Head::kValue, o.dtype, o.reward.optimizer);
   const Tokenizer tokenizer = Tokenizer::load(tokenizer_file(o.model));
   std::vector<Dialogue> dialogues = identity_dialogues();
   if (!o.dialogues.empty()) dialogues = read_dialogues(o.dialogues);
-  std::vector<PreferencePair> pairs = make_preferences(o.preferences, dialogues, false);
+  std::optional<Learner> language;  // answers the sampled questions; its head serves lm_coef
+  if (o.reward.loss.lm_coef > 0 || o.preferences.sampled > 0)
+    language.emplace(open_learner(o.model, Head::kLanguage, o.dtype, {}, false));
+  auto make = [&](bool held_out) {
+    if (!language) return make_preferences(o.preferences, dialogues, held_out);
+    const AnswerSource source{language->weights(), tokenizer, rollout};
+    return make_preferences(o.preferences, dialogues, held_out, &source);
+  };
+  std::vector<PreferencePair> pairs = make(false);
   for (const std::string& file : o.data)
     for (PreferencePair& p : read_preferences(file)) pairs.push_back(std::move(p));
-  std::vector<PreferencePair> held_out = make_preferences(o.preferences, dialogues, true);
+  std::vector<PreferencePair> held_out = make(true);
   if (static_cast<int64_t>(held_out.size()) > o.held_out_pairs) held_out.resize(static_cast<size_t>(o.held_out_pairs));
   write_preferences(run_dir + "/preferences.jsonl", pairs);
-  const RewardReport r = run_reward(learner, encode_pairs(tokenizer, pairs), encode_pairs(tokenizer, held_out),
-                                    o.reward, [&](const RewardPoint& p) {
+  const Tensor language_head = language ? language->weights().output() : Tensor{};
+  const RewardReport r = run_reward(learner, language_head, encode_pairs(tokenizer, pairs),
+                                    encode_pairs(tokenizer, held_out), o.reward, [&](const RewardPoint& p) {
                                       log_metrics(metrics, {{"step", p.step},
                                                             {"seconds", p.seconds},
                                                             {"loss", p.loss},
@@ -166,19 +185,24 @@ PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string
   Learner actor = open_learner(o.model, Head::kLanguage, o.dtype, o.ppo.optimizer);
   Learner critic = open_learner(o.reward, Head::kValue, o.dtype, o.ppo.optimizer);
   Learner reference = open_learner(o.model, Head::kLanguage, o.dtype, {}, false);
-  Learner reward = open_learner(o.reward, Head::kValue, o.dtype, {}, false);
+  Learner reward = open_learner(o.reward, Head::kValue, o.dtype, o.ppo.fast_path.optimizer, o.ppo.fast_path.lr > 0);
   const Tokenizer tokenizer = Tokenizer::load(tokenizer_file(o.model));
   if (tokenizer.fingerprint() != Tokenizer::load(tokenizer_file(o.reward)).fingerprint())
     fail("[align] ", o.reward, ": its tokenizer is not that of ", o.model, "; train the reward model from this model");
   EncodedChats sft;
   if (!o.dialogues.empty()) sft = encode_dialogues(tokenizer, read_dialogues(o.dialogues), o.ppo.pretrain_tokens);
+  EncodedPairs replay;
+  if (!o.preferences.empty()) replay = encode_pairs(tokenizer, read_preferences(o.preferences));
   const PpoReport r =
-      run_ppo({actor, critic, reference, reward}, tokenizer, sft, rollout, o.ppo, [&](const PpoPoint& p) {
+      run_ppo({actor, critic, reference, reward}, tokenizer, {sft, replay}, rollout, o.ppo, [&](const PpoPoint& p) {
         log_metrics(metrics, {{"step", p.step},
                               {"seconds", p.seconds},
                               {"rollout_seconds", p.rollout_seconds},
                               {"score", p.score},
                               {"accuracy", p.accuracy},
+                              {"ranked", p.ranked},
+                              {"trained", p.trained},
+                              {"reward_right", p.reward_right},
                               {"kl", p.kl},
                               {"entropy", p.entropy},
                               {"answer_tokens", p.answer_tokens},

@@ -21,6 +21,7 @@ struct FinetuneOptions {
   int64_t eval_questions = 300;
   int64_t max_tokens = 512;
   InstructionOptions instructions;
+  TextMixOptions text;
   SftOptions sft;
   template <class F>
   void fields(F&& f) {
@@ -32,6 +33,7 @@ struct FinetuneOptions {
     f("eval_questions", eval_questions, "held-out questions of each kind written to eval/");
     f("max_tokens", max_tokens, "longer dialogues are left out, and counted");
     f("instructions", instructions, "dialogues made by program");
+    f("text", text, "pre-training data beside the dialogues, against forgetting");
     f("sft", sft, "fine-tuning");
   }
 };
@@ -59,7 +61,7 @@ struct RewardRunOptions {
 struct RlhfOptions {
   std::string model, reward;
   std::string dtype = "f32";
-  std::string dialogues;
+  std::string dialogues, preferences;
   PpoOptions ppo;
   template <class F>
   void fields(F&& f) {
@@ -67,16 +69,17 @@ struct RlhfOptions {
     f("reward", reward, "the reward model's folder; the critic starts from it");
     f("dtype", dtype, "f32 or bf16: type of the weights that compute");
     f("dialogues", dialogues, "JSONL of dialogues for the SFT loss");
+    f("preferences", preferences, "the reward run's preferences.jsonl, replayed on the fast path");
     f("ppo", ppo, "PPO");
   }
 };
 
 SftReport finetune(const FinetuneOptions& o, const std::string& run_dir);
-RewardReport train_reward(const RewardRunOptions& o, const std::string& run_dir);
+RewardReport train_reward(const RewardRunOptions& o, const RolloutFn& rollout, const std::string& run_dir);
 PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string& run_dir);
 
-// arithmetic-100.jsonl, arithmetic-1000.jsonl, manpages.jsonl: pairs and wordings that training never saw.
-void write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions);
+// arithmetic-100.jsonl, arithmetic-1000.jsonl, manpages.jsonl: pairs and wordings that training never saw; returns all.
+std::vector<Dialogue> write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions);
 // Enhancement data for the end of pre-training (InternLM2 report, section 3.3.3): a token shard of documents that each
 // hold some lines of arithmetic on training pairs.
 void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,

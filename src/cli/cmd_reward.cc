@@ -4,6 +4,7 @@
 #include "align/stages.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "cli/rollout.h"
 #include "cli/verbs.h"
 
 namespace puyu {
@@ -32,7 +33,7 @@ int run(const std::vector<std::string>& argv) {
   if (a.positional.size() != 1) throw UsageError("expected one CONFIG.toml");
   if (cli.out.empty()) throw UsageError("expected --out, the folder of the run");
   load_config(o, read_file(a.positional[0]), a.positional[0], a.overrides);
-  const RewardReport r = train_reward(o, cli.out);
+  const RewardReport r = train_reward(o, engine_rollout(), cli.out);
   std::printf("%lld steps in %s, loss %.4f; right on %.1f %% of %lld held-out pairs%s\n",
               static_cast<long long>(r.steps), format_duration(r.seconds).c_str(), r.final_loss, 100 * r.accuracy,
               static_cast<long long>(r.held_out_pairs), r.interrupted ? ", interrupted: no model written" : "");

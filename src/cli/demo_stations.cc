@@ -111,6 +111,7 @@ Json demo_finetune(const DemoOptions& o, const DemoPaths& p) {
   FinetuneOptions f = o.finetune;
   f.model = p.model(p.pretrain);
   f.documents = p.data;
+  f.text.shards = {p.tokens + "/train.tok"};
   SftReport r = finetune(f, p.finetune);
   if (r.interrupted) return {};
   Json curve = Json::array();
@@ -123,7 +124,7 @@ Json demo_reward(const DemoOptions& o, const DemoPaths& p) {
   RewardRunOptions w = o.reward;
   w.model = p.model(p.finetune);
   w.dialogues = p.finetune + "/instructions.jsonl";
-  RewardReport r = train_reward(w, p.reward);
+  RewardReport r = train_reward(w, engine_rollout(), p.reward);
   if (r.interrupted) return {};
   Json curve = Json::array();
   for (const RewardPoint& c : r.curve)
@@ -137,6 +138,7 @@ Json demo_rlhf(const DemoOptions& o, const DemoPaths& p) {
   h.model = p.model(p.finetune);
   h.reward = p.model(p.reward);
   h.dialogues = p.finetune + "/instructions.jsonl";
+  h.preferences = p.reward + "/preferences.jsonl";
   PpoReport r = rlhf(h, engine_rollout(), p.rlhf);
   if (r.interrupted) return {};
   Json curve = Json::array();

@@ -109,7 +109,7 @@ void Learner::values(const Batch& b, std::span<float> out) {
   linear(ctx_, make_view(out.data(), b.tokens(), 1), forward(b, nullptr), w_.output());
 }
 
-void Learner::accumulate_values(const Batch& b, const CoefFn& f) {
+void Learner::accumulate_values(const Batch& b, const CoefFn& f, const SideLoss* side) {
   CHECK(w_.head == Head::kValue && grads_.arena);
   ScratchScope scope(*activations_);
   Pass pass;
@@ -121,7 +121,12 @@ void Learner::accumulate_values(const Batch& b, const CoefFn& f) {
   Tensor dv = activations_->alloc(w_.compute, {T, 1});
   cast(ctx_, dv, make_view(coef.data(), T, 1));
   linear_dw(ctx_, grads_.tensors.output, dv, h);
-  linear_dx(ctx_, dh, dv, w_.output());
+  if (side) {
+    CHECK(static_cast<int64_t>(side->target.size()) == T && static_cast<int64_t>(side->coef.size()) == T);
+    Tensor logp = activations_->alloc(DType::kF32, {T});
+    fused_cross_entropy(ctx_, {logp, {}, {}}, dh, {}, h, side->head, side->target.data(), side->coef.data());
+  }
+  linear_dx(ctx_, dh, dv, w_.output(), side != nullptr);
   model_backward(ctx_, w_, grads_.tensors, dh, b.ids.data(), sequences(b), pass, recompute_);
 }
 

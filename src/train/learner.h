@@ -38,6 +38,14 @@ struct StepResult {
   bool skipped = false;  // the norm was inf or NaN: weights unchanged
 };
 
+// A language loss beside a value head: gradient of sum_t coef[t] * log p(target[t]) through a language head [V, D] that
+// itself stays as it is. It keeps the hidden states those of a language model (Yang et al. 2024, arXiv:2406.10216).
+struct SideLoss {
+  Tensor head;
+  std::span<const int32_t> target;
+  std::span<const float> coef;
+};
+
 class Learner {
  public:
   // trainable = false: no gradients and moments (reference and reward models).
@@ -53,7 +61,7 @@ class Learner {
                   std::span<float> entropy = {});
   // A value head: values [T], no gradient; and the gradient of sum_t coef[t] * value[t], coefficients from the values.
   void values(const Batch& b, std::span<float> out);
-  void accumulate_values(const Batch& b, const CoefFn& f);
+  void accumulate_values(const Batch& b, const CoefFn& f, const SideLoss* side = nullptr);
 
   // grad_norm over all gradients, then clip, AdamW, bf16 copy, gradients = 0, step + 1.
   StepResult apply(double lr);

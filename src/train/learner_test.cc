@@ -70,6 +70,43 @@ TEST(Learner, ValueGradientIsTheFiniteDifferenceOfTheValues) {
   }
 }
 
+TEST(Learner, SideLossAddsALanguageLossThatLeavesItsHeadAlone) {
+  const Batch b = batch();
+  const std::vector<int32_t> target = {1, 4, -1, 5, -1, 2, 6, -1};
+  std::vector<float> coef(8);
+  for (size_t i = 0; i < 8; ++i) coef[i] = 0.1f * static_cast<float>(i) - 0.3f;
+  auto value_coef = [](std::span<const float>, std::span<float> c) {
+    for (size_t i = 0; i < c.size(); ++i) c[i] = 0.7f - 0.2f * static_cast<float>(i);
+  };
+  // The body of both models is the same, so that the gradients of the two losses add up.
+  Learner both(random_weights(Head::kValue), {}, Recompute::kNone),
+      value(random_weights(Head::kValue), {}, Recompute::kNone);
+  Learner language(random_weights(Head::kLanguage), {}, Recompute::kNone);
+  const SideLoss side{language.weights().output(), target, coef};
+  both.accumulate_values(b, value_coef, &side);
+  value.accumulate_values(b, value_coef);
+  language.accumulate_lm(b, target, coef);
+  auto w_language = list(language.weights(), language.weights().master.tensors);
+  auto w_value = list(value.weights(), value.weights().master.tensors);
+  auto g_both = list(both.weights(), both.gradients()), g_value = list(value.weights(), value.gradients());
+  auto g_language = list(language.weights(), language.gradients());
+  size_t compared = 0;
+  double largest = 0;
+  for (size_t k = 0; k + 1 < g_both.size(); ++k) {  // the heads come last
+    ASSERT_EQ(w_value[k].numel(), w_language[k].numel());
+    for (int64_t i = 0; i < g_both[k].numel(); ++i, ++compared) {
+      ASSERT_EQ(w_value[k].as<float>()[i], w_language[k].as<float>()[i]);
+      const float sum = g_value[k].as<float>()[i] + g_language[k].as<float>()[i];
+      ASSERT_NEAR(g_both[k].as<float>()[i], sum, 1e-5 * (1 + std::abs(sum))) << k;
+      largest = std::max(largest, double(std::abs(g_language[k].as<float>()[i])));
+    }
+  }
+  EXPECT_GT(compared, 1000u);
+  EXPECT_GT(largest, 1e-3);
+  for (int64_t i = 0; i < g_both.back().numel(); ++i)
+    ASSERT_EQ(g_both.back().as<float>()[i], g_value.back().as<float>()[i]);
+}
+
 TEST(Learner, ApplyClipsByTheGlobalNormAndZeroes) {
   OptimizerOptions o;
   o.clip_grad_norm = 0.5, o.weight_decay = 0;

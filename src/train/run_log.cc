@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdio>
 #include <ctime>
+#include <sstream>
 
 #include "base/config.h"
 #include "base/error.h"
@@ -146,8 +147,11 @@ void write_manifest(const std::string& run_dir, const Fields& options) {
   std::tm tm{};
   std::strftime(buf, sizeof buf, "%Y-%m-%dT%H:%M:%SZ", ::gmtime_r(&now, &tm));
   m.started = buf;
-  Fields machine = list_fields(m);
-  write_file(run_dir + "/manifest.toml", to_toml(options) + "\n[run]\n" + to_toml(machine));
+  // The machine's part is comments, so that a manifest is a config again: `puyu train runs/NAME/manifest.toml`.
+  std::istringstream lines(to_toml(list_fields(m)));
+  std::string record, line;
+  while (std::getline(lines, line)) record += "# " + line + "\n";
+  write_file(run_dir + "/manifest.toml", record + "\n" + to_toml(options));
 }
 
 }  // namespace puyu
