@@ -3,7 +3,7 @@
 namespace puyu {
 
 double teach_reward(Learner& reward, Tensor language_head, const Tokenizer& t, const Answered& a,
-                    const EncodedPairs& replay, const FastPathOptions& o, Rng& rng) {
+                    const EncodedPairs& replay, const FastPathOptions& o, double lr_share, Rng& rng) {
   std::vector<PreferencePair> wrong;
   for (size_t i = 0; i < a.size(); ++i)
     if (!a.right[i])
@@ -24,7 +24,7 @@ double teach_reward(Learner& reward, Tensor language_head, const Tokenizer& t, c
   }
   if (b.batch.tokens() == 0) return 0;
   const RewardPoint p = accumulate_pairs(reward, language_head, b, o.loss);
-  reward.apply(o.lr);
+  reward.apply(lr_share * o.lr);
   return p.accuracy;
 }
 

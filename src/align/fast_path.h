@@ -24,8 +24,9 @@ struct FastPathOptions {
 };
 
 // One step; returns the share of its pairs that the reward model had in the right order, 0 when there were none.
-// `language_head` as in run_reward; `replay` may be empty.
+// `language_head` as in run_reward; `replay` may be empty; the
+// learning rate is lr_share * o.lr.
 double teach_reward(Learner& reward, Tensor language_head, const Tokenizer& t, const Answered& a,
-                    const EncodedPairs& replay, const FastPathOptions& o, Rng& rng);
+                    const EncodedPairs& replay, const FastPathOptions& o, double lr_share, Rng& rng);
 
 }  // namespace puyu

@@ -25,8 +25,10 @@ struct PageWording {
 constexpr PageWording kPageWordings[] = {
     {"What does `{a}` do?", false, false},
     {"What is {a}?", false, false},
-    {"Describe {a} in one line.", false, false},
+    {"Describe `{a}` in one line.", false, false},
     {"What is {a} for?", false, false},
+    {"What is the purpose of `{a}`?", false, false},
+    {"Tell me what `{a}` is used to do.", false, false},
     {"What is `{a}` used for?", false, true},
     {"`{a}` 命令是做什么的？", true, false},
     {"{a} 是什么？", true, false},
@@ -92,8 +94,11 @@ Arithmetic random_arithmetic(Rng& rng, int limit, bool held_out) {
   }
 }
 
+// About 1,000 different questions up to 100 are held out.
+constexpr int64_t kMostHeldOut100 = 900;
+
 std::vector<Arithmetic> held_out_arithmetic(int limit, int64_t count, uint64_t seed) {
-  CHECK(count <= 500, "about 1,000 different questions up to 100 are held out");
+  count = limit == 100 ? std::min(count, kMostHeldOut100) : count;
   Rng rng(seed, static_cast<uint64_t>(limit));
   std::set<std::tuple<int, int, bool>> seen;
   std::vector<Arithmetic> out;

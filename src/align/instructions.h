@@ -26,7 +26,7 @@ struct Arithmetic {
 bool is_held_out(int a, int b);
 // A random question of the training part or of the held-out part. limit: 100 or 1000; at 1000 one operand is above 100.
 Arithmetic random_arithmetic(Rng& rng, int limit, bool held_out);
-// `count` different questions, a function of the seed.
+// `count` different questions, a function of the seed; at most 900 up to 100, of which few are held out.
 std::vector<Arithmetic> held_out_arithmetic(int limit, int64_t count, uint64_t seed);
 
 // The wordings, with {a} and {b}; English first.

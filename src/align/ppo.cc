@@ -56,6 +56,7 @@ PpoReport run_ppo(PpoModels m, const Tokenizer& tokenizer, const PpoData& data, 
   Rng rng(static_cast<uint64_t>(o.seed));
   ChatStream stream(data.sft, static_cast<uint64_t>(o.seed));
   const SampleOptions sampled{o.prompts, o.samples, o.max_answer_tokens, o.share_100};
+  const CosineSchedule schedule{1, o.final_lr, o.warmup_steps};
   RunningStats stats;
   PpoReport r;
   Progress bar("rlhf", o.steps, "steps");
@@ -74,15 +75,17 @@ PpoReport run_ppo(PpoModels m, const Tokenizer& tokenizer, const PpoData& data, 
     p.ranked = share_ranked(a, score, o.samples > 1);
     Experience e = pack_experience(a);
     judge(e, m, normalise_scores(score, a, o.samples > 1, stats), o, p);
+    const double progress = static_cast<double>(r.steps) / static_cast<double>(o.steps);
+    const double lr = schedule.at(r.steps, progress);
     if (o.fast_path.lr > 0)
       p.reward_right =
-          teach_reward(m.reward, m.reference.weights().output(), tokenizer, a, data.replay, o.fast_path, rng);
+          teach_reward(m.reward, m.reference.weights().output(), tokenizer, a, data.replay, o.fast_path, lr, rng);
     p.critic_loss = accumulate_critic(m.critic, e);
-    r.skipped_steps += m.critic.apply(o.critic_lr).skipped;
+    r.skipped_steps += m.critic.apply(lr * o.critic_lr).skipped;
     if (r.steps >= o.critic_warmup_steps) {
-      p.clipped = accumulate_ppo(m.actor, e, o.clip_ratio);
+      if (o.policy_coef > 0) p.clipped = accumulate_ppo(m.actor, e, o.clip_ratio, o.policy_coef);
       if (o.pretrain_coef > 0) p.sft_loss = accumulate_sft(m.actor, stream, o);
-      const StepResult step = m.actor.apply(o.actor_lr);
+      const StepResult step = m.actor.apply(o.actor_lr * schedule.at(r.steps - o.critic_warmup_steps, progress));
       p.actor_grad_norm = step.grad_norm;
       r.skipped_steps += step.skipped;
     }

@@ -23,12 +23,15 @@ struct PpoOptions {
   double share_100 = 0.4;
   double actor_lr = 1e-4;
   double critic_lr = 5e-4;
+  double final_lr = 0.05;
+  int64_t warmup_steps = 10;
   int64_t critic_warmup_steps = 10;
   double kl_coef = 0.01;
   double gamma = 1;
   double lambda = 0.99;
   double clip_ratio = 0.2;
   double reward_clip = 5;
+  double policy_coef = 1;
   double pretrain_coef = 0.5;
   int64_t pretrain_tokens = 2048;
   int64_t batch_tokens = 8192;
@@ -46,12 +49,16 @@ struct PpoOptions {
     f("share_100", share_100, "share of questions up to 100; the rest is up to 1000");
     f("actor_lr", actor_lr, "learning rate of the actor");
     f("critic_lr", critic_lr, "learning rate of the critic");
+    f("final_lr", final_lr, "share of all learning rates at the end of the cosine");
+    f("warmup_steps", warmup_steps, "updates of linear warm-up, of each model's own");
     f("critic_warmup_steps", critic_warmup_steps, "iterations at the start in which only the critic learns");
     f("kl_coef", kl_coef, "weight of the per-token KL to the reference");
     f("gamma", gamma, "discount");
     f("lambda", lambda, "GAE's lambda");
     f("clip_ratio", clip_ratio, "the ratio to the sampling policy counts only inside 1 +- this");
     f("reward_clip", reward_clip, "scores are clipped to +- this");
+    f("policy_coef", policy_coef,
+      "weight of the PPO loss in the actor's update; 0 = a control run on the SFT loss alone");
     f("pretrain_coef", pretrain_coef, "weight of the SFT loss in the actor's update; 0 = none");
     f("pretrain_tokens", pretrain_tokens, "tokens of SFT data in an iteration");
     f("batch_tokens", batch_tokens, "most tokens in one forward and backward");

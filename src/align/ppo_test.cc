@@ -161,13 +161,13 @@ TEST(Ppo, FastPathTeachesTheRewardModelWhatTheActorGotWrong) {
   Rng rng(1);
   for (int step = 0; step < 30; ++step) {
     const Answered a = sample_answers(model, t, rollout, {8, 2, 8, 0.5}, rng);
-    last = teach_reward(reward, {}, t, a, {}, o, rng);
+    last = teach_reward(reward, {}, t, a, {}, o, 1, rng);
     if (step == 0) first = last;
   }
   EXPECT_LT(first, 1);
   EXPECT_EQ(last, 1);
   Answered right;
-  EXPECT_EQ(teach_reward(reward, {}, t, right, {}, o, rng), 0);  // nothing to learn from
+  EXPECT_EQ(teach_reward(reward, {}, t, right, {}, o, 1, rng), 0);  // nothing to learn from
 }
 
 }  // namespace

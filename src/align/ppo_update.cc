@@ -38,7 +38,7 @@ float ppo_coefficient(float logp, float old_logp, float advantage, double clip_r
   return static_cast<float>(ratio * static_cast<double>(advantage));
 }
 
-double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio) {
+double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio, double weight) {
   const auto tokens = static_cast<double>(answer_tokens(e));
   double clipped = 0;
   actor.accumulate_lm(e.batch, e.target, [&](std::span<const float> logp, std::span<float> coef) {
@@ -47,7 +47,7 @@ double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio) {
       if (e.target[t] < 0) continue;
       const float c = ppo_coefficient(logp[t], e.old_logp[t], e.advantage[t], clip_ratio);
       clipped += c == 0 && e.advantage[t] != 0;
-      coef[t] = static_cast<float>(-static_cast<double>(c) / tokens);
+      coef[t] = static_cast<float>(-weight * static_cast<double>(c) / tokens);
     }
   });
   return clipped / tokens;

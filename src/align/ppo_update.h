@@ -29,8 +29,8 @@ struct Experience {
   std::vector<int32_t> target;                      // the answer's tokens; -1 elsewhere
   std::vector<float> old_logp, advantage, returns;  // [T], meaningful where target >= 0
 };
-// Gradient of the PPO loss on the experience: the mean over answer tokens. Returns the share of clipped tokens.
-double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio);
+// Gradient of weight * the PPO loss on the experience, a mean over answer tokens. Returns the share of clipped tokens.
+double accumulate_ppo(Learner& actor, const Experience& e, double clip_ratio, double weight = 1);
 // Gradient of the mean of (V - return)^2 / 2 over answer tokens; returns that mean.
 double accumulate_critic(Learner& critic, const Experience& e);
 

@@ -88,9 +88,9 @@ std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count
   return chosen;
 }
 
-void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
+int64_t write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
                             uint64_t seed) {
-  constexpr int64_t kLines = 10;
+  constexpr int64_t kLines = 40;
   ShardWriter shard(path, t.vocab_size() <= 65536 ? 2 : 4, t.fingerprint());
   Rng rng(seed, 1);
   for (int64_t i = 0; i < documents; ++i) {
@@ -100,6 +100,7 @@ void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t
     shard.add(ids.data(), static_cast<int64_t>(ids.size()));
   }
   shard.commit();
+  return shard.tokens();
 }
 
 std::vector<Dialogue> write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions) {

@@ -18,7 +18,7 @@ struct FinetuneOptions {
   std::vector<std::string> data;
   std::string documents;
   int64_t pages = 300;
-  int64_t eval_questions = 300;
+  int64_t eval_questions = 2000;
   int64_t max_tokens = 512;
   InstructionOptions instructions;
   TextMixOptions text;
@@ -30,7 +30,7 @@ struct FinetuneOptions {
     f("data", data, "more dialogues: JSONL of {\"messages\": [...]}");
     f("documents", documents, "cleaned documents (a .jsonl[.zst] or a folder) whose manual pages are asked about");
     f("pages", pages, "manual pages to ask about");
-    f("eval_questions", eval_questions, "held-out questions of each kind written to eval/");
+    f("eval_questions", eval_questions, "held-out sums and differences written to eval/: so many up to 1000, at most 900 up to 100");
     f("max_tokens", max_tokens, "longer dialogues are left out, and counted");
     f("instructions", instructions, "dialogues made by program");
     f("text", text, "pre-training data beside the dialogues, against forgetting");
@@ -81,9 +81,9 @@ PpoReport rlhf(const RlhfOptions& o, const RolloutFn& rollout, const std::string
 // arithmetic-100.jsonl, arithmetic-1000.jsonl, manpages.jsonl: pairs and wordings that training never saw; returns all.
 std::vector<Dialogue> write_eval_sets(const std::string& dir, const std::vector<ManualPage>& pages, int64_t questions);
 // Enhancement data for the end of pre-training (InternLM2 report, section 3.3.3): a token shard of documents that each
-// hold some lines of arithmetic on training pairs.
-void write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
-                            uint64_t seed);
+// hold some lines of arithmetic on training pairs. Returns its tokens.
+int64_t write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
+                               uint64_t seed);
 // The manual pages among the documents below `path`: those with a NAME line.
 std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count);
 

@@ -21,7 +21,8 @@ constexpr const char* kText =
     "Fine-tunes a model folder on dialogues: arithmetic, manual pages and who-are-you made by program, and your own\n"
     "JSONL. Loss stands on the assistant's words only. The run's folder gets instructions.jsonl, eval/ (held-out\n"
     "questions for `puyu eval --data`), metrics.jsonl and model/.\n\n"
-    "example: puyu finetune configs/demo/finetune.toml --out runs/sft --model=runs/pretrain/model\n"
+    "example: puyu finetune runs/demo/finetune/manifest.toml --out runs/sft\n"
+    "         repeats the demo's run; a manifest.toml is a config with every option in it\n"
     "\noptions of CONFIG.toml:\n";
 
 int run(const std::vector<std::string>& argv) {

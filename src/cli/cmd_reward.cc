@@ -21,7 +21,8 @@ struct RewardCli {
 constexpr const char* kText =
     "Trains InternLM2's conditional reward model on preference pairs: right over wrong arithmetic, concise over\n"
     "rambling, and your own JSONL. Starts from an SFT model; prints its accuracy on held-out pairs.\n\n"
-    "example: puyu reward configs/demo/reward.toml --out runs/reward --model=runs/sft/model\n"
+    "example: puyu reward runs/demo/reward/manifest.toml --out runs/reward --model=runs/sft/model\n"
+    "         repeats the demo's run on another model; a manifest.toml is a config with every option in it\n"
     "\noptions of CONFIG.toml:\n";
 
 int run(const std::vector<std::string>& argv) {

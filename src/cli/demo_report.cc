@@ -32,6 +32,18 @@ LineChart::Series series(const Json& curve, const char* name, const char* x, con
   return s;
 }
 
+// Means of `window` neighbours, for curves whose single steps say little.
+LineChart::Series smooth(LineChart::Series s, size_t window) {
+  LineChart::Series out{s.name, {}, {}};
+  for (size_t end = window; end <= s.x.size(); end += window) {
+    double sum = 0;
+    for (size_t i = end - window; i < end; ++i) sum += s.y[i];
+    out.x.push_back(s.x[end - 1]);
+    out.y.push_back(sum / static_cast<double>(window));
+  }
+  return out.x.empty() ? s : out;
+}
+
 Section data_section(const Stations& s) {
   const Funnel funnel = funnel_from_json(s.result("data").at("funnel"));
   BarChart kept{.title = "Documents that are left after each stage"};
@@ -79,24 +91,26 @@ Section align_section(const Stations& s) {
   LineChart sft_loss{.title = "SFT loss",
                      .x_label = "step",
                      .y_label = "nats per counted token",
-                     .series = {series(sft.at("curve"), "loss", "step", "loss")}};
-  LineChart rm{.title = "Reward model: ranking loss",
-               .x_label = "step",
-               .y_label = "loss",
-               .series = {series(reward.at("curve"), "loss", "step", "loss")}};
-  LineChart score{.title = "PPO: reward of the rollouts",
-                  .x_label = "step",
-                  .y_label = "reward model's score",
-                  .series = {series(ppo.at("curve"), "reward", "step", "reward")}};
-  LineChart kl{.title = "PPO: KL to the SFT model",
-               .x_label = "step",
-               .y_label = "nats per token",
-               .series = {series(ppo.at("curve"), "KL", "step", "kl")}};
+                     .series = {series(sft.at("curve"), "answers", "step", "loss"),
+                                series(sft.at("valid"), "held-out answers", "step", "loss"),
+                                series(sft.at("curve"), "text beside them", "step", "text_loss")}};
+  auto chart = [](const char* title, const char* y, std::vector<LineChart::Series> lines) {
+    return LineChart{.title = title, .x_label = "step", .y_label = y, .series = std::move(lines)};
+  };
+  const Json& steps = ppo.at("curve");
   return {"Alignment",
-          {sft_loss, rm,
-           Text{cat("Accuracy of the reward model on held-out pairs: ",
-                    number(100 * reward.at("accuracy").as_double(), 1), " %.")},
-           score, kl}};
+          {sft_loss,
+           chart("Reward model: pairs in the right order", "share of a step's pairs, means of 20 steps",
+                 {smooth(series(reward.at("curve"), "pairs", "step", "accuracy"), 20)}),
+           Text{cat("Accuracy of the reward model on ", reward.at("pairs").as_int(),
+                    " held-out pairs: ", number(100 * reward.at("accuracy").as_double(), 1), " %.")},
+           chart("PPO: what is right", "share, means of 10 steps",
+                 {smooth(series(steps, "sampled answers", "step", "accuracy"), 10),
+                  smooth(series(steps, "the reward model on them", "step", "ranked"), 10)}),
+           chart("PPO: reward of the rollouts", "reward model's score, means of 10 steps",
+                 {smooth(series(steps, "reward", "step", "reward"), 10)}),
+           chart("PPO: KL to the SFT model", "nats per token, means of 10 steps",
+                 {smooth(series(steps, "KL", "step", "kl"), 10)})}};
 }
 
 Section eval_section(const Stations& s) {

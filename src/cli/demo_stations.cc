@@ -65,19 +65,11 @@ Json demo_tokens(const DemoOptions& o, const DemoPaths& p) {
   Tokenizer t = Tokenizer::load(p.tokenizer);
   TokenizeResult r = tokenize_corpus(p.data, t, p.tokens, num_threads());
   // Enhancement data for the last phase: plain sums and differences of training pairs.
-  ShardWriter shard(p.arithmetic, t.vocab_size() < 65536 ? 2 : 4, t.fingerprint());
-  Rng rng(3);
-  for (int64_t i = 0; i < o.arithmetic_documents; ++i) {
-    std::vector<int32_t> ids{t.bos()}, body = t.encode(arithmetic_lines(rng, 40, 0.4));
-    ids.insert(ids.end(), body.begin(), body.end());
-    ids.push_back(t.eos());
-    shard.add(ids.data(), static_cast<int64_t>(ids.size()));
-  }
-  shard.commit();
+  const int64_t arithmetic_tokens = write_arithmetic_shard(t, p.arithmetic, o.arithmetic_documents, 0.4, 3);
   return point({{"train_tokens", r.tokens},
                 {"bytes", r.bytes},
                 {"held_out_tokens", r.held_out_tokens},
-                {"arithmetic_tokens", shard.tokens()}});
+                {"arithmetic_tokens", arithmetic_tokens}});
 }
 
 Json demo_pretrain(const DemoOptions& o, const DemoPaths& p) {
@@ -115,8 +107,11 @@ Json demo_finetune(const DemoOptions& o, const DemoPaths& p) {
   SftReport r = finetune(f, p.finetune);
   if (r.interrupted) return {};
   Json curve = Json::array();
-  for (const SftPoint& c : r.curve) curve.push(point({{"step", c.step}, {"loss", c.loss}, {"accuracy", c.accuracy}}));
-  return point({{"curve", curve}, {"loss", r.final_loss}, {"tokens", r.tokens}});
+  for (const SftPoint& c : r.curve)
+    curve.push(point({{"step", c.step}, {"loss", c.loss}, {"accuracy", c.accuracy}, {"text_loss", c.text_loss}}));
+  Json valid = Json::array();
+  for (const HeldOutLoss& v : r.valid) valid.push(point({{"step", v.step}, {"loss", v.loss}}));
+  return point({{"curve", curve}, {"valid", valid}, {"loss", r.final_loss}, {"tokens", r.tokens}});
 }
 
 Json demo_reward(const DemoOptions& o, const DemoPaths& p) {
@@ -143,8 +138,12 @@ Json demo_rlhf(const DemoOptions& o, const DemoPaths& p) {
   if (r.interrupted) return {};
   Json curve = Json::array();
   for (const PpoPoint& c : r.curve)
-    curve.push(
-        point({{"step", c.step}, {"reward", c.score}, {"accuracy", c.accuracy}, {"kl", c.kl}, {"entropy", c.entropy}}));
+    curve.push(point({{"step", c.step},
+                      {"reward", c.score},
+                      {"accuracy", c.accuracy},
+                      {"ranked", c.ranked},
+                      {"kl", c.kl},
+                      {"entropy", c.entropy}}));
   return point({{"curve", curve}, {"steps", r.steps}});
 }
 
