@@ -105,6 +105,60 @@ void append_string(std::string& out, std::string_view name, const Strings& strin
     out += known->second;
 }
 
+// What follows an escape's letter, and whether it leaves anything (groff(7), "Escape sequences").
+constexpr std::string_view kTakesName = "fFgkmMVY";            // fonts, colours, registers: a name, no text
+constexpr std::string_view kTakesQuoted = "hvwbABDHlLoRSxXZ";  // motions and drawings: 'argument', no text
+constexpr std::string_view kNothing = "&)|^/,%:{}!?adpruz";    // zero-width and thin spaces, breaks, half lines
+constexpr std::string_view kSpace = " ~0";
+
+void skip_sign(std::string_view s, size_t& i) {
+  if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
+}
+
+// \s, a type size: \sN, \s+N, \s(NN, \s[N], \s'N'.
+void skip_size(std::string_view s, size_t& i) {
+  skip_sign(s, i);
+  if (i < s.size() && s[i] == '\'')
+    take_quoted(s, i);
+  else if (i < s.size() && (s[i] == '(' || s[i] == '['))
+    take_name(s, i);
+  else
+    for (int digits = 0; digits < 2 && i < s.size() && s[i] >= '0' && s[i] <= '9'; ++digits) ++i;
+}
+
+// Appends what the escape stands for; i stands behind its letter c and moves behind all of it.
+void append_escape(std::string& out, char c, std::string_view s, size_t& i, const Strings& strings, bool* joins) {
+  auto is_one_of = [c](std::string_view set) { return set.find(c) != std::string_view::npos; };
+  if (c == '(' || c == '[') {
+    out += special(take_name(s, --i));
+  } else if (c == 'C') {
+    out += special(take_quoted(s, i));
+  } else if (c == 'N') {
+    out += special("char" + std::string(take_quoted(s, i)));
+  } else if (c == '*') {
+    append_string(out, take_name(s, i), strings);
+  } else if (c == 'n') {
+    skip_sign(s, i);
+    take_name(s, i);
+  } else if (c == 's') {
+    skip_size(s, i);
+  } else if (c == 't') {
+    out += '\t';
+  } else if (c == 'e' || c == '\\') {
+    out += '\\';
+  } else if (c == 'c') {
+    if (joins) *joins = true;
+  } else if (is_one_of(kTakesName)) {
+    take_name(s, i);
+  } else if (is_one_of(kTakesQuoted)) {
+    take_quoted(s, i);
+  } else if (is_one_of(kSpace)) {
+    out += ' ';
+  } else if (!is_one_of(kNothing)) {
+    out += c;  // \\- \\' \\. and, as groff, every unknown one
+  }
+}
+
 }  // namespace
 
 std::string plain(std::string_view s, const Strings& strings, bool* joins) {
@@ -115,113 +169,9 @@ std::string plain(std::string_view s, const Strings& strings, bool* joins) {
       continue;
     }
     if (++i >= s.size()) break;
-    char c = s[i++];
-    switch (c) {
-      case '"':
-      case '#':
-        return out;  // a comment
-      case '(':
-        out += special(take_name(s, --i));
-        break;
-      case '[':
-        out += special(take_name(s, --i));
-        break;
-      case 'C':
-        out += special(take_quoted(s, i));
-        break;
-      case 'N':
-        out += special("char" + std::string(take_quoted(s, i)));
-        break;
-      case '*':
-        append_string(out, take_name(s, i), strings);
-        break;
-      case 'f':
-      case 'F':
-      case 'g':
-      case 'k':
-      case 'm':
-      case 'M':
-      case 'V':
-      case 'Y':
-        take_name(s, i);
-        break;
-      case 'n':
-        if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
-        take_name(s, i);
-        break;
-      case 's':
-        if (i < s.size() && (s[i] == '+' || s[i] == '-')) ++i;
-        if (i < s.size() && s[i] == '\'')
-          take_quoted(s, i);
-        else if (i < s.size() && (s[i] == '(' || s[i] == '['))
-          take_name(s, i);
-        else
-          for (int digits = 0; digits < 2 && i < s.size() && s[i] >= '0' && s[i] <= '9'; ++digits) ++i;
-        break;
-      case 'h':
-      case 'v':
-      case 'w':
-      case 'b':
-      case 'A':
-      case 'B':
-      case 'D':
-      case 'H':
-      case 'l':
-      case 'L':
-      case 'o':
-      case 'R':
-      case 'S':
-      case 'x':
-      case 'X':
-      case 'Z':
-        take_quoted(s, i);
-        break;
-      case ' ':
-      case '~':
-      case '0':
-        out += ' ';
-        break;
-      case 't':
-        out += '\t';
-        break;
-      case 'e':
-      case '\\':
-        out += '\\';
-        break;
-      case '-':
-        out += '-';
-        break;
-      case '\'':
-      case '`':
-      case '.':
-      case '_':
-        out += c;
-        break;
-      case 'c':
-        if (joins) *joins = true;
-        break;
-      case '&':
-      case ')':
-      case '|':
-      case '^':
-      case '/':
-      case ',':
-      case '%':
-      case ':':
-      case '{':
-      case '}':
-      case '!':
-      case '?':
-      case 'a':
-      case 'd':
-      case 'p':
-      case 'r':
-      case 'u':
-      case 'z':
-        break;
-      default:
-        out += c;  // as groff: an unknown escape is its character
-    }
+    const char c = s[i++];
+    if (c == '"' || c == '#') break;  // a comment
+    append_escape(out, c, s, i, strings, joins);
   }
   return out;
 }
