@@ -29,7 +29,7 @@ DemoOptions::DemoOptions() {
 
   finetune.dtype = reward.dtype = rlhf.dtype = "bf16";
   // Small steps: the number of updates is what teaches carries. Text beside them, against forgetting.
-  finetune.instructions.arithmetic_100 = 25000, finetune.instructions.arithmetic_1000 = 33000;
+  finetune.instructions.arithmetic_100 = 18000, finetune.instructions.arithmetic_1000 = 22000;
   finetune.instructions.page_repeats = 14, finetune.instructions.identity_repeats = 40;
   finetune.sft.epochs = 1, finetune.sft.batch_tokens = 2048, finetune.sft.lr = 1.5e-3, finetune.sft.final_lr = 0.05;
   finetune.text.tokens = 256, finetune.text.coef = 0.3;
@@ -39,11 +39,11 @@ DemoOptions::DemoOptions() {
   p.arithmetic_100 = p.arithmetic_1000 = 0, p.concise = 1000;
   reward.held_out_pairs = 1000;
   p.sampled = 80000, p.sampled_share_100 = 0.3, p.sampled_repeats = 2;
-  reward.reward.steps = 700, reward.reward.lr = 1e-3;
+  reward.reward.steps = 900, reward.reward.lr = 1e-3;
   reward.reward.loss.token_weight = 0.7, reward.reward.loss.lm_coef = 1;
 
   PpoOptions& ppo = rlhf.ppo;
-  ppo.steps = 120, ppo.prompts = 64, ppo.samples = 4;
+  ppo.steps = 150, ppo.prompts = 64, ppo.samples = 4;
   ppo.actor_lr = 2e-4, ppo.critic_lr = 3e-4, ppo.lambda = 0.95, ppo.kl_coef = 0.2;
   ppo.pretrain_tokens = 4096, ppo.pretrain_coef = 1;
   ppo.fast_path.lr = 5e-4, ppo.fast_path.loss = reward.reward.loss;
