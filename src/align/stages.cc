@@ -89,7 +89,7 @@ std::vector<ManualPage> read_manual_pages(const std::string& path, int64_t count
 }
 
 int64_t write_arithmetic_shard(const Tokenizer& t, const std::string& path, int64_t documents, double share_100,
-                            uint64_t seed) {
+                               uint64_t seed) {
   constexpr int64_t kLines = 40;
   ShardWriter shard(path, t.vocab_size() <= 65536 ? 2 : 4, t.fingerprint());
   Rng rng(seed, 1);

@@ -30,7 +30,8 @@ struct FinetuneOptions {
     f("data", data, "more dialogues: JSONL of {\"messages\": [...]}");
     f("documents", documents, "cleaned documents (a .jsonl[.zst] or a folder) whose manual pages are asked about");
     f("pages", pages, "manual pages to ask about");
-    f("eval_questions", eval_questions, "held-out sums and differences written to eval/: so many up to 1000, at most 900 up to 100");
+    f("eval_questions", eval_questions,
+      "held-out sums and differences written to eval/: so many up to 1000, at most 900 up to 100");
     f("max_tokens", max_tokens, "longer dialogues are left out, and counted");
     f("instructions", instructions, "dialogues made by program");
     f("text", text, "pre-training data beside the dialogues, against forgetting");

@@ -22,7 +22,8 @@ constexpr const char* kText =
     "PPO on arithmetic questions of the training part: actor, critic, frozen reference and reward; answers are "
     "sampled\n"
     "by the serving engine.\n\n"
-    "example: puyu rlhf runs/demo/rlhf/manifest.toml --out runs/rlhf --model=runs/sft/model --reward=runs/reward/model\n"
+    "example: puyu rlhf runs/demo/rlhf/manifest.toml --out runs/rlhf --model=runs/sft/model "
+    "--reward=runs/reward/model\n"
     "         repeats the demo's run on other models; a manifest.toml is a config with every option in it\n"
     "\noptions of CONFIG.toml:\n";
 

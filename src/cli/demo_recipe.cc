@@ -15,7 +15,7 @@ DemoOptions::DemoOptions() {
   pretrain.lr = 2e-3;
   pretrain.batch_tokens = 8192;
   pretrain.warmup_steps = 20;
-  pretrain.valid_every = 40;
+  pretrain.valid_every = 20;
   pretrain.checkpoint_minutes = 1;
   pretrain.log_every = 5;
   // InternLM2's phases in small: short context, then longer context with a larger RoPE base, then enhancement data.
