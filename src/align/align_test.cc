@@ -141,6 +141,27 @@ TEST(Instructions, EveryWordingAsksAndEveryAnswerIsRight) {
   EXPECT_EQ(read_answer("I do not know"), -1);
 }
 
+TEST(Instructions, TurnsAreJoinedWithoutLosingAny) {
+  Rng rng(1);
+  std::vector<Dialogue> single;
+  for (int i = 0; i < 2000; ++i) single.push_back(arithmetic_dialogue(random_arithmetic(rng, 100, false), rng));
+  const std::vector<Dialogue> joined = join_turns(single, 0.3, rng);
+  std::string before, after;
+  size_t longest = 0;
+  for (const Dialogue& d : single) before += d[0].content + d[1].content;
+  for (const Dialogue& d : joined) {
+    longest = std::max(longest, d.size());
+    for (size_t i = 0; i < d.size(); ++i) {
+      EXPECT_EQ(d[i].role, i % 2 ? "assistant" : "user");
+      after += d[i].content;
+    }
+  }
+  EXPECT_EQ(before, after);
+  EXPECT_EQ(longest, 8u);
+  EXPECT_NEAR(static_cast<double>(joined.size()), 2000 * 0.7, 100);
+  EXPECT_EQ(join_turns(single, 0, rng).size(), single.size());
+}
+
 TEST(Instructions, PagesInBothLanguagesAndOftenReferredToComeFirst) {
   ManualPages pages;
   for (const char* text : {".SH NAME\naaa \\- a page that nobody names\n.SH X\n",

@@ -169,6 +169,18 @@ std::vector<Dialogue> identity_dialogues() {
   return out;
 }
 
+std::vector<Dialogue> join_turns(std::vector<Dialogue> dialogues, double probability, Rng& rng) {
+  constexpr size_t kMostMessages = 8;
+  std::vector<Dialogue> out;
+  for (Dialogue& d : dialogues) {
+    if (!out.empty() && out.back().size() + d.size() <= kMostMessages && rng.uniform() < probability)
+      out.back().insert(out.back().end(), d.begin(), d.end());
+    else
+      out.push_back(std::move(d));
+  }
+  return out;
+}
+
 std::vector<Dialogue> make_instructions(const InstructionOptions& o, const std::vector<ManualPage>& pages) {
   Rng rng(static_cast<uint64_t>(o.seed));
   std::vector<Dialogue> out;
@@ -182,7 +194,7 @@ std::vector<Dialogue> make_instructions(const InstructionOptions& o, const std::
   for (const ManualPage& p : pages) repeat(page_dialogues(p, false), o.page_repeats);
   repeat(identity_dialogues(), o.identity_repeats);
   rng.shuffle(out.begin(), out.end());
-  return out;
+  return o.multi_turn > 0 ? join_turns(std::move(out), o.multi_turn, rng) : out;
 }
 
 }  // namespace puyu

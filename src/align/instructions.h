@@ -84,6 +84,7 @@ struct InstructionOptions {
   int64_t arithmetic_1000 = 60000;
   int64_t page_repeats = 4;
   int64_t identity_repeats = 50;
+  double multi_turn = 0;
   int64_t seed = 1;
   template <class F>
   void fields(F&& f) {
@@ -91,9 +92,12 @@ struct InstructionOptions {
     f("arithmetic_1000", arithmetic_1000, "sums and differences up to 1000");
     f("page_repeats", page_repeats, "times each question on a manual page appears");
     f("identity_repeats", identity_repeats, "times each who-are-you question appears");
+    f("multi_turn", multi_turn, "share of questions that come later in a conversation, of up to four turns");
     f("seed", seed, "the same seed makes the same data");
   }
 };
+// Puts each dialogue, with this probability, behind the one before it, up to four turns.
+std::vector<Dialogue> join_turns(std::vector<Dialogue> dialogues, double probability, Rng& rng);
 // The training part, shuffled.
 std::vector<Dialogue> make_instructions(const InstructionOptions& o, const std::vector<ManualPage>& pages);
 
