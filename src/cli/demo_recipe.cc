@@ -31,6 +31,7 @@ DemoOptions::DemoOptions() {
   // Small steps: the number of updates is what teaches carries. Text beside them, against forgetting.
   finetune.instructions.arithmetic_100 = 18000, finetune.instructions.arithmetic_1000 = 22000;
   finetune.instructions.page_repeats = 14, finetune.instructions.identity_repeats = 40;
+  finetune.instructions.multi_turn = 0.25;
   finetune.sft.epochs = 1, finetune.sft.batch_tokens = 2048, finetune.sft.lr = 1.5e-3, finetune.sft.final_lr = 0.05;
   finetune.text.tokens = 256, finetune.text.coef = 0.3;
 
