@@ -72,6 +72,11 @@ void Engine::check_ids(std::span<const int32_t> ids) const {
 int64_t Engine::submit(Request request) {
   validate(request.sampling);
   check_ids(request.prompt);
+  for (auto [bias_id, bias] : request.sampling.logit_bias) check_ids({&bias_id, 1});
+  for (const auto& bad : request.bad_ids) {
+    if (bad.empty()) fail("[engine] a sequence of forbidden ids is empty; expected at least one id");
+    check_ids(bad);
+  }
   const auto n = static_cast<int64_t>(request.prompt.size());
   if (n == 0) fail("[engine] the prompt is empty; expected at least one token");
   if (n >= context_length())
@@ -91,11 +96,9 @@ bool Engine::step() {
   ScratchScope scope(activations_);
   std::vector<int64_t> sampled;
   Tensor logits = forward(work, sampled);
-  std::vector<int32_t> tokens(sampled.size());
-  std::vector<float> logp(sampled.size());
-  choose(logits, sampled, tokens, logp);
+  const std::vector<Token> tokens = choose(logits, sampled);
   for (size_t i = 0; i < sampled.size(); ++i)
-    if (active_.contains(sampled[i])) deliver(sampled[i], tokens[i], logp[i]);  // a callback may abort another
+    if (active_.contains(sampled[i])) deliver(sampled[i], tokens[i]);  // a callback may abort another
   return true;
 }
 
@@ -134,36 +137,75 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<int
   return logits;
 }
 
-void Engine::choose(Tensor logits, const std::vector<int64_t>& sampled, std::vector<int32_t>& tokens,
-                    std::vector<float>& logp) {
+// The next token of one sequence, -1 when its mask allows none. `logits` are its own copy.
+int32_t Engine::choose_one(const Active& a, std::span<float> logits) const {
+  const SamplingOptions& o = a.request.sampling;
+  adjust(logits, a.answer(), o, a.request.stop_ids, a.request.bad_ids);
+  if (a.request.mask) a.request.mask->allow(logits);
+  Rng rng(static_cast<uint64_t>(o.seed), a.stream);
+  rng.counter = a.tokens.size();
+  return sample(logits, a.tokens, o, rng);
+}
+
+std::vector<Token> Engine::choose(Tensor logits, const std::vector<int64_t>& sampled) {
   const auto n = static_cast<int64_t>(sampled.size());
   const int64_t V = weights_.config.vocab_size;
-  if (n == 0) return;
-  // The penalty works in place, the log-probs are those of the untouched logits.
+  std::vector<Token> out(sampled.size());
+  if (n == 0) return out;
+  // Penalties and masks work in place, the log-probs are those of the untouched logits.
   Tensor work = activations_.alloc(DType::kF32, {n, V});
   std::copy_n(logits.as<float>(), n * V, work.as<float>());
   parallel_for(n, [&](int64_t i) {
-    const Active& a = active_.at(sampled[static_cast<size_t>(i)]);
-    Rng rng(static_cast<uint64_t>(a.request.sampling.seed), a.stream);
-    rng.counter = a.tokens.size();
-    tokens[static_cast<size_t>(i)] =
-        sample({work.as<float>() + i * V, static_cast<size_t>(V)}, a.tokens, a.request.sampling, rng);
+    const auto at = static_cast<size_t>(i);
+    out[at].id = choose_one(active_.at(sampled[at]), {work.as<float>() + i * V, static_cast<size_t>(V)});
   });
-  target_logp(ctx_, make_view(logp.data(), n), logits, tokens.data());
+  std::vector<int32_t> ids;
+  std::vector<float> logp(sampled.size());
+  for (const Token& t : out) ids.push_back(std::max(t.id, 0));
+  target_logp(ctx_, make_view(logp.data(), n), logits, ids.data());
+  for (size_t i = 0; i < out.size(); ++i) out[i].logp = logp[i];
+  add_top(logits, sampled, out);
+  return out;
 }
 
-void Engine::deliver(int64_t id, int32_t token, float logp) {
+// The k-th alternatives of all rows go through target_logp together, so that their log-probs are the same bits as if
+// they had been chosen.
+void Engine::add_top(Tensor logits, const std::vector<int64_t>& sampled, std::vector<Token>& tokens) {
+  const auto V = static_cast<size_t>(weights_.config.vocab_size);
+  size_t most = 0;
+  for (size_t i = 0; i < sampled.size(); ++i) {
+    const int want = active_.at(sampled[i]).request.sampling.top_logprobs;
+    if (want <= 0) continue;
+    for (int32_t id : most_likely({logits.as<float>() + i * V, V}, want)) tokens[i].top.push_back({id, 0});
+    most = std::max(most, tokens[i].top.size());
+  }
+  std::vector<int32_t> ids(sampled.size());
+  std::vector<float> logp(sampled.size());
+  for (size_t k = 0; k < most; ++k) {
+    for (size_t i = 0; i < ids.size(); ++i) ids[i] = k < tokens[i].top.size() ? tokens[i].top[k].id : 0;
+    target_logp(ctx_, make_view(logp.data(), static_cast<int64_t>(logp.size())), logits, ids.data());
+    for (size_t i = 0; i < ids.size(); ++i)
+      if (k < tokens[i].top.size()) tokens[i].top[k].logp = logp[i];
+  }
+}
+
+void Engine::deliver(int64_t id, const Token& token) {
   Active& a = active_.at(id);
-  a.tokens.push_back(token);
+  if (token.id < 0) return finish(id, FinishReason::kStop);
+  a.tokens.push_back(token.id);
   scheduler_.extend(id);
-  const auto total = static_cast<int64_t>(a.tokens.size());
-  const int64_t answer = total - static_cast<int64_t>(a.request.prompt.size());
-  const bool go_on = !a.request.on_token || a.request.on_token(token, logp);
-  if (!active_.contains(id)) return;  // aborted by its own callback
   const std::vector<int32_t>& stops = a.request.stop_ids;
-  if (!go_on || std::find(stops.begin(), stops.end(), token) != stops.end())
+  const SamplingOptions& o = a.request.sampling;
+  const bool end = std::find(stops.begin(), stops.end(), token.id) != stops.end();
+  if (a.request.mask && !end) a.request.mask->accept(token.id);
+  const bool go_on = !a.request.on_token || a.request.on_token(token);
+  if (!active_.contains(id)) return;  // aborted by its own callback
+  const auto total = static_cast<int64_t>(a.tokens.size());
+  if (!go_on || (end && !o.ignore_eos) || (a.request.mask && a.request.mask->finished()))
     finish(id, FinishReason::kStop);
-  else if (answer >= a.request.sampling.max_tokens || total >= context_length())
+  else if (loops(a.answer(), o))
+    finish(id, FinishReason::kLoop);
+  else if (static_cast<int64_t>(a.answer().size()) >= o.max_tokens || total >= context_length())
     finish(id, FinishReason::kLength);
 }
 
@@ -201,9 +243,9 @@ std::vector<Rollout> Engine::generate_tokens(const std::vector<std::vector<int32
   for (size_t i = 0; i < prompts.size(); ++i) {
     Request& r = requests.emplace_back(
         Request{prompts[i], sampling, {stop_ids.begin(), stop_ids.end()}, seen[prompts[i]]++, {}, {}});
-    r.on_token = [&o = out[i]](int32_t token, float logp) {
-      o.tokens.push_back(token);
-      o.logp.push_back(logp);
+    r.on_token = [&o = out[i]](const Token& t) {
+      o.tokens.push_back(t.id);
+      o.logp.push_back(t.logp);
       return true;
     };
     r.on_finish = [&o = out[i]](FinishReason reason) { o.reason = reason; };

@@ -10,6 +10,7 @@
 
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
+#include "engine/token_mask.h"
 #include "model/model.h"
 
 namespace puyu {
@@ -31,11 +32,12 @@ struct Request {
   SamplingOptions sampling;  // `stop` is text and thus the caller's: on_token says when
   std::vector<int32_t> stop_ids;
   uint64_t sample = 0;  // draws another answer for the same prompt and seed
-  // The chosen token and log p(token) of the model itself: temperature 1, no penalty, nothing filtered. With
-  // temperature 1 and no filter that is also the distribution it was drawn from. A stop id is delivered too, as the
-  // last token. Returns false to end the answer here (a stop string).
-  std::function<bool(int32_t token, float logp)> on_token;
+  // Each chosen token. With temperature 1 and no filter its log-prob is also that of the distribution it was drawn
+  // from. A stop id is delivered too, as the last token. Returns false to end the answer here (a stop string).
+  std::function<bool(const Token&)> on_token;
   std::function<void(FinishReason)> on_finish;
+  std::vector<std::vector<int32_t>> bad_ids = {};  // sequences of ids that must not appear in the answer
+  std::shared_ptr<TokenMask> mask = {};            // guided decoding
 };
 
 struct Rollout {
@@ -85,13 +87,15 @@ class Engine {
   struct Active {
     Request request;
     std::vector<int32_t> tokens;  // prompt and answer
-    uint64_t stream;
+    uint64_t stream = 0;
+    std::span<const int32_t> answer() const { return std::span(tokens).subspan(request.prompt.size()); }
   };
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled);
-  void choose(Tensor logits, const std::vector<int64_t>& sampled, std::vector<int32_t>& tokens,
-              std::vector<float>& logp);
+  std::vector<Token> choose(Tensor logits, const std::vector<int64_t>& sampled);
+  int32_t choose_one(const Active& a, std::span<float> logits) const;
+  void add_top(Tensor logits, const std::vector<int64_t>& sampled, std::vector<Token>& tokens);
   std::vector<Score> score_batch(const Batch& b);
-  void deliver(int64_t id, int32_t token, float logp);
+  void deliver(int64_t id, const Token& token);
   void finish(int64_t id, FinishReason reason);
   void check_ids(std::span<const int32_t> ids) const;
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <limits>
 
 #include "base/error.h"
 
@@ -143,7 +144,7 @@ TEST(Engine, AbortFreesAtOnceEvenFromACallback) {
                  sampling(50),
                  {},
                  0,
-                 [&](int32_t, float) {
+                 [&](const Token&) {
                    if (++tokens == 3) engine.abort(other);
                    return tokens < 5;
                  },
@@ -180,6 +181,84 @@ TEST(Engine, RefreshSeesNewWeights) {
   engine.refresh();
   expect_same(engine.generate_tokens(prompts, sampling(30), {})[0], want.generate_tokens(prompts, sampling(30), {})[0],
               "after refresh");
+}
+
+TEST(Engine, TopLogProbsAreThoseOfTheScorer) {
+  Weights w = random_weights(tiny(), DType::kF32);
+  Engine engine(w);
+  const auto prompt = prompts_of({9})[0];
+  SamplingOptions o = sampling(12);
+  o.top_logprobs = 3, o.presence_penalty = 1;
+  std::vector<Token> got;
+  std::vector<Request> r;
+  r.push_back({prompt, o, {}, 0, [&](const Token& t) { return got.push_back(t), true; }, {}});
+  engine.run(std::move(r));
+  ASSERT_EQ(got.size(), 12u);
+  std::vector<int32_t> all = prompt;
+  for (const Token& t : got) {
+    ASSERT_EQ(t.top.size(), 3u);
+    EXPECT_GE(t.top[0].logp, t.top[1].logp);
+    for (const TokenLogp& alternative : t.top) {
+      all.push_back(alternative.id);
+      engine.score({all}, [&](size_t, const Engine::Score& s) { EXPECT_EQ(s.logp.back(), alternative.logp); });
+      all.pop_back();
+    }
+    all.push_back(t.id);
+  }
+}
+
+TEST(Engine, MasksBadIdsAndTheLoopStopperSteerTheAnswer) {
+  struct OddThenEnd : TokenMask {  // odd ids only, five of them
+    void allow(std::span<float> logits) override {
+      for (size_t i = 0; i < logits.size(); i += 2) logits[i] = -std::numeric_limits<float>::infinity();
+    }
+    void accept(int32_t) override { ++n; }
+    bool finished() const override { return n == 5; }
+    int n = 0;
+  };
+  Weights w = random_weights(tiny(), DType::kF32);
+  Engine engine(w);
+  const auto prompt = prompts_of({9})[0];
+  std::vector<int32_t> got;
+  std::vector<FinishReason> reasons;
+  auto answer = [&](SamplingOptions o, std::vector<std::vector<int32_t>> bad, std::shared_ptr<TokenMask> mask) {
+    got.clear();
+    std::vector<Request> r;
+    r.push_back({prompt,
+                 o,
+                 {},
+                 0,
+                 [&](const Token& t) { return got.push_back(t.id), true; },
+                 [&](FinishReason f) { reasons.push_back(f); },
+                 bad,
+                 mask});
+    engine.run(std::move(r));
+    return got;
+  };
+  for (int32_t id : answer(sampling(40), {}, std::make_shared<OddThenEnd>())) EXPECT_EQ(id % 2, 1);
+  EXPECT_EQ(got.size(), 5u);
+  SamplingOptions o = sampling(20, 0);
+  const auto plain = answer(o, {}, {});
+  const auto without = answer(o, {{plain[4], plain[5]}}, {});
+  EXPECT_EQ(without[4], plain[4]);
+  EXPECT_NE(without[5], plain[5]);
+  o.logit_bias = {{7, 500}}, o.repetition_ngram_size = 3, o.repetition_ngram_threshold = 4;
+  EXPECT_EQ(answer(o, {}, {}), std::vector<int32_t>(6, 7));
+  EXPECT_EQ(reasons.back(), FinishReason::kLoop);
+}
+
+TEST(Engine, MinTokensAndIgnoreEosHoldTheEndOff) {
+  Weights w = random_weights(tiny(), DType::kF32);
+  Engine engine(w);
+  SamplingOptions o = sampling(20, 0);
+  o.logit_bias = {{7, 500}};
+  const std::vector<int32_t> stop{7};
+  EXPECT_EQ(engine.generate_tokens(prompts_of({9}), o, stop)[0].tokens.size(), 1u);
+  o.min_tokens = 6;
+  const Rollout held = engine.generate_tokens(prompts_of({9}), o, stop)[0];
+  EXPECT_EQ(std::find(held.tokens.begin(), held.tokens.end(), 7) - held.tokens.begin(), 6);
+  o.ignore_eos = true, o.min_tokens = 0;
+  EXPECT_EQ(engine.generate_tokens(prompts_of({9}), o, stop)[0].tokens, std::vector<int32_t>(20, 7));
 }
 
 // Not an assertion, a number to look at: batched decode of a model of 3.5 M parameters.

@@ -19,7 +19,10 @@ Weights load_weights(const std::string& dir, const std::string& dtype) {
 }  // namespace
 
 const char* finish_reason_name(FinishReason reason) {
-  return reason == FinishReason::kStop ? "stop" : reason == FinishReason::kLength ? "length" : "aborted";
+  return reason == FinishReason::kStop     ? "stop"
+         : reason == FinishReason::kLength ? "length"
+         : reason == FinishReason::kLoop   ? "repetition"
+                                           : "aborted";
 }
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
@@ -51,12 +54,17 @@ Request LocalModel::request(const Prompt& prompt, const SamplingOptions& samplin
   r.prompt = encode(prompt);
   r.sampling = sampling;
   r.stop_ids = stop_ids;
+  // A word has other ids within a sentence than at its beginning.
+  for (const std::string& word : sampling.bad_words)
+    for (const std::string& spelled : {word, " " + word})
+      if (std::vector<int32_t> ids = tokenizer.encode_untrusted(spelled); !ids.empty()) r.bad_ids.push_back(ids);
   auto s = std::make_shared<State>(State{{tokenizer, sampling.stop}, {}});
   s->all.prompt_tokens = static_cast<int64_t>(r.prompt.size());
   // A model's vocabulary may be padded beyond the tokenizer's: such an id has no text.
-  r.on_token = [s, on_text, known = tokenizer.vocab_size()](int32_t token, float) {
-    ++s->all.tokens;
-    const std::string text = token < known ? s->stream.push(token) : std::string();
+  r.on_token = [s, on_text, known = tokenizer.vocab_size(), o = sampling](const Token& token) {
+    const bool may_stop = ++s->all.tokens >= o.min_tokens;
+    if (o.top_logprobs >= 0) s->all.token_logps.push_back(token);
+    const std::string text = token.id < known ? s->stream.push(token.id, may_stop) : std::string();
     s->all.text += text;
     return (text.empty() || !on_text || on_text(text)) && !s->stream.stopped();
   };
@@ -64,6 +72,7 @@ Request LocalModel::request(const Prompt& prompt, const SamplingOptions& samplin
     const std::string rest = s->stream.finish();
     s->all.text += rest;
     s->all.reason = reason;
+    s->all.stop_text = s->stream.stop_text();
     if (!rest.empty() && on_text && reason != FinishReason::kAborted) on_text(rest);
     if (on_finish) on_finish(s->all);
   };

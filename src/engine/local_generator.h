@@ -8,7 +8,7 @@
 
 namespace puyu {
 
-const char* finish_reason_name(FinishReason reason);  // stop, length, aborted
+const char* finish_reason_name(FinishReason reason);  // stop, length, repetition, aborted
 
 struct ModelOptions {
   std::string dtype = "f32";

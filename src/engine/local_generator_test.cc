@@ -68,6 +68,8 @@ TEST(LocalGenerator, BatchIsOneByOneAndStopTextsCut) {
   const Generation cut = g.generate({prompts[0]}, o)[0];
   EXPECT_EQ(cut.text, all[0].text.substr(0, all[0].text.find(o.stop[0])));
   EXPECT_EQ(cut.reason, FinishReason::kStop);
+  EXPECT_EQ(cut.stop_text, o.stop[0]);
+  EXPECT_EQ(all[0].stop_text, "");
   EXPECT_LT(cut.tokens, all[0].tokens);
 }
 

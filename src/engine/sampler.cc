@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <map>
 #include <vector>
 
 #include "base/error.h"
@@ -71,13 +73,67 @@ void validate(const SamplingOptions& o) {
   check(o.repetition_penalty > 0 && o.repetition_penalty <= 100, "repetition_penalty", "above 0 and at most 100",
         o.repetition_penalty);
   check(o.max_tokens > 0, "max_tokens", "1 or more", o.max_tokens);
+  check(o.min_tokens >= 0, "min_tokens", "0 or more", o.min_tokens);
+  check(std::abs(o.presence_penalty) <= 100, "presence_penalty", "-100 to 100", o.presence_penalty);
+  check(std::abs(o.frequency_penalty) <= 100, "frequency_penalty", "-100 to 100", o.frequency_penalty);
+  check(o.top_logprobs >= -1 && o.top_logprobs <= 100, "top_logprobs", "-1 to 100", o.top_logprobs);
+  check(o.repetition_ngram_size >= 0, "repetition_ngram_size", "0 or more", o.repetition_ngram_size);
+  check(o.repetition_ngram_threshold >= 2, "repetition_ngram_threshold", "2 or more", o.repetition_ngram_threshold);
+  for (auto [id, bias] : o.logit_bias)
+    check(id >= 0 && std::abs(bias) <= 1000, "logit_bias", "ids of the vocabulary and biases of -1000 to 1000", bias);
   for (const std::string& s : o.stop)
     if (s.empty()) fail("[sampling] stop: expected texts that are not empty, got \"\"");
+  for (const std::string& s : o.bad_words)
+    if (s.empty()) fail("[sampling] bad_words: expected texts that are not empty, got \"\"");
+}
+
+void adjust(std::span<float> logits, std::span<const int32_t> answer, const SamplingOptions& o,
+            std::span<const int32_t> stop_ids, std::span<const std::vector<int32_t>> bad_ids) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  auto at = [&](int32_t id) -> float& { return logits[static_cast<size_t>(id)]; };
+  for (auto [id, bias] : o.logit_bias) at(id) += static_cast<float>(bias);
+  if (o.presence_penalty != 0 || o.frequency_penalty != 0) {
+    std::map<int32_t, int64_t> counts;
+    for (int32_t id : answer) ++counts[id];
+    for (auto [id, n] : counts)
+      at(id) -= static_cast<float>(o.presence_penalty + o.frequency_penalty * static_cast<double>(n));
+  }
+  for (const std::vector<int32_t>& bad : bad_ids) {
+    const size_t head = bad.size() - 1;
+    if (head <= answer.size() && std::equal(bad.begin(), bad.end() - 1, answer.end() - static_cast<long>(head)))
+      at(bad.back()) = kNever;
+  }
+  if (static_cast<int64_t>(answer.size()) < o.min_tokens)
+    for (int32_t id : stop_ids) at(id) = kNever;
+}
+
+bool loops(std::span<const int32_t> answer, const SamplingOptions& o) {
+  const auto n = static_cast<size_t>(o.repetition_ngram_size);
+  if (n == 0 || answer.size() < n) return false;
+  const auto last = answer.last(n);
+  int seen = 0;
+  for (size_t i = 0; i + n <= answer.size(); ++i)
+    seen += answer[i] == last[0] && std::equal(last.begin(), last.end(), answer.begin() + static_cast<long>(i));
+  return seen >= o.repetition_ngram_threshold;
+}
+
+std::vector<int32_t> most_likely(std::span<const float> logits, int n) {
+  std::vector<int32_t> ids;
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (logits[i] > -std::numeric_limits<float>::infinity()) ids.push_back(static_cast<int32_t>(i));
+  const size_t keep = std::min(ids.size(), static_cast<size_t>(n));
+  std::partial_sort(ids.begin(), ids.begin() + static_cast<long>(keep), ids.end(), [&](int32_t a, int32_t b) {
+    const float x = logits[static_cast<size_t>(a)], y = logits[static_cast<size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  ids.resize(keep);
+  return ids;
 }
 
 int32_t sample(std::span<float> logits, std::span<const int32_t> used, const SamplingOptions& o, Rng rng) {
   if (o.repetition_penalty != 1) penalise(logits, used, static_cast<float>(o.repetition_penalty));
   const auto best = std::max_element(logits.begin(), logits.end());
+  if (*best == -std::numeric_limits<float>::infinity()) return -1;
   // Below this temperature every weight but the best one's would be zero or the division would overflow.
   if (o.temperature < 1e-4) return static_cast<int32_t>(best - logits.begin());
   const float max = *best, scale = static_cast<float>(1 / o.temperature);

@@ -12,8 +12,20 @@ namespace puyu {
 // Throws Error naming the option that cannot be.
 void validate(const SamplingOptions& o);
 
+// What requests change before the filters, in this order: logit_bias is added, presence and frequency penalties of the
+// answer so far are taken off (OpenAI's formula), the last token of a bad sequence whose head the answer ends with and,
+// below min_tokens, the stop ids go to -infinity.
+void adjust(std::span<float> logits, std::span<const int32_t> answer, const SamplingOptions& o,
+            std::span<const int32_t> stop_ids, std::span<const std::vector<int32_t>> bad_ids);
+
+// The loop stopper: the answer's last repetition_ngram_size tokens stand in it repetition_ngram_threshold times.
+bool loops(std::span<const int32_t> answer, const SamplingOptions& o);
+
+// Ids of the n largest logits, best first; equal ones in the order of their ids. -infinity and NaN are left out.
+std::vector<int32_t> most_likely(std::span<const float> logits, int n);
+
 // `logits` may be changed (the penalty of Keskar et al. 2019 works in place); `used`: prompt and answer so far. Equal
-// logits: the lowest id wins.
+// logits: the lowest id wins. -1 when every logit is -infinity.
 int32_t sample(std::span<float> logits, std::span<const int32_t> used, const SamplingOptions& o, Rng rng);
 
 }  // namespace puyu

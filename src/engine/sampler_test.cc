@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "base/error.h"
@@ -113,8 +114,62 @@ TEST(Sampler, RefusesWhatCannotBe) {
   EXPECT_THROW(validate(o), Error);
   o = plain(), o.max_tokens = 0;
   EXPECT_THROW(validate(o), Error);
+  o = plain(), o.logit_bias = {{-1, 0.5}};
+  EXPECT_THROW(validate(o), Error);
+  o = plain(), o.presence_penalty = std::nan("");
+  EXPECT_THROW(validate(o), Error);
+  o = plain(), o.top_logprobs = -2;
+  EXPECT_THROW(validate(o), Error);
+  o = plain(), o.bad_words = {""};
+  EXPECT_THROW(validate(o), Error);
   o = plain(), o.stop = {""};
   EXPECT_THROW(validate(o), Error);
+}
+
+TEST(Sampler, BiasAndPenaltiesFollowTheFormula) {
+  SamplingOptions o = plain();
+  o.logit_bias = {{0, -3}, {2, 0.5}}, o.presence_penalty = 0.25, o.frequency_penalty = 0.5;
+  std::vector<float> x{1, 2, 3, 4};
+  adjust(x, std::vector<int32_t>{3, 1, 3}, o, {}, {});
+  EXPECT_EQ(x, (std::vector<float>{-2, 1.25, 3.5, 2.75}));
+}
+
+TEST(Sampler, MinTokensAndBadSequencesForbid) {
+  SamplingOptions o = plain();
+  o.min_tokens = 2;
+  const std::vector<int32_t> stops{3};
+  const std::vector<std::vector<int32_t>> bad{{1, 2}, {0}};
+  auto forbidden = [&](std::vector<int32_t> answer) {
+    std::vector<float> x(4, 1.0f);
+    adjust(x, answer, o, stops, bad);
+    std::set<int> out;
+    for (int i = 0; i < 4; ++i)
+      if (std::isinf(x[static_cast<size_t>(i)])) out.insert(i);
+    return out;
+  };
+  EXPECT_EQ(forbidden({}), (std::set<int>{0, 3}));
+  EXPECT_EQ(forbidden({1}), (std::set<int>{0, 2, 3}));
+  EXPECT_EQ(forbidden({1, 1}), (std::set<int>{0, 2}));
+  EXPECT_EQ(forbidden({1, 2, 3}), (std::set<int>{0}));
+  const float never = -std::numeric_limits<float>::infinity();
+  o.temperature = 1;
+  EXPECT_EQ(pick({never, 2, never}, o), 1);
+  EXPECT_EQ(pick({never, never}, o), -1);
+}
+
+TEST(Sampler, LoopStopperCountsTheLastNgram) {
+  SamplingOptions o = plain();
+  EXPECT_FALSE(loops(std::vector<int32_t>(100, 1), o));  // off
+  o.repetition_ngram_size = 2, o.repetition_ngram_threshold = 3;
+  EXPECT_FALSE(loops(std::vector<int32_t>{1, 2, 1, 2}, o));
+  EXPECT_TRUE(loops(std::vector<int32_t>{1, 2, 1, 2, 5, 1, 2}, o));
+  EXPECT_FALSE(loops(std::vector<int32_t>{1, 2, 1, 2, 1, 2, 3}, o));
+}
+
+TEST(Sampler, MostLikelyAreSorted) {
+  const float never = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(most_likely(std::vector<float>{1, 5, never, 5, 2}, 3), (std::vector<int32_t>{1, 3, 4}));
+  EXPECT_EQ(most_likely(std::vector<float>{1, never}, 9), (std::vector<int32_t>{0}));
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ size_t overlap(const std::string& text, const std::string& stop) {
 std::string TextStream::take() {
   size_t end = std::string::npos, keep = 0;
   for (const std::string& s : stops_) {
-    end = std::min(end, held_.find(s));
+    if (const size_t at = held_.find(s); at < end) end = at, stop_text_ = s;
     keep = std::max(keep, overlap(held_, s));
   }
   stopped_ = end != std::string::npos;
@@ -27,9 +27,10 @@ std::string TextStream::take() {
   return out;
 }
 
-std::string TextStream::push(int32_t id) {
+std::string TextStream::push(int32_t id, bool may_stop) {
   if (stopped_) return "";
   held_ += decoder_.push(id);
+  if (!may_stop) return std::exchange(held_, {});
   return take();
 }
 

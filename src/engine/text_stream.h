@@ -12,15 +12,18 @@ class TextStream {
  public:
   TextStream(Tokenizer tokenizer, std::vector<std::string> stops)
       : decoder_(std::move(tokenizer)), stops_(std::move(stops)) {}
-  std::string push(int32_t id);  // what can be shown now; nothing after a stop text
-  std::string finish();          // what was held back
+  // What can be shown now; nothing after a stop text. Without may_stop (min_tokens) texts up to here end nothing.
+  std::string push(int32_t id, bool may_stop = true);
+  std::string finish();  // what was held back
   bool stopped() const { return stopped_; }
+  const std::string& stop_text() const { return stop_text_; }  // which one it was; of several the first in the text
 
  private:
   std::string take();
   StreamDecoder decoder_;
   std::vector<std::string> stops_;
   std::string held_;  // decoded, not shown
+  std::string stop_text_;
   bool stopped_ = false;
 };
 
