@@ -29,21 +29,30 @@ void block_job(const Micro& m, const uint32_t* a, int64_t pa, const uint32_t* b,
   const int64_t blocks = m.blocks(k), tile = m.mr * m.nr;
   const int64_t i0 = m0 / m.mr, i1 = ceil_div(m1, m.mr), j0 = n0 / m.nr, j1 = ceil_div(n1, m.nr);
   auto tile_at = [&](int64_t i, int64_t j) { return scratch.c + ((j - j0) * (i1 - i0) + i - i0) * tile; };
+  const int64_t rows = i1 - i0, runs = rows * (j1 - j0), last = ceil_div(blocks, kChunk) - 1;
+  auto run = [&](int64_t chunk, int64_t r) {
+    const int64_t i = i0 + r % rows, j = j0 + r / rows;
+    m.run(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
+          imin(kChunk, blocks - chunk * kChunk), chunk > 0);
+  };
   m.begin();
-  for (int64_t chunk = 0; chunk * kChunk < blocks; ++chunk)
-    for (int64_t j = j0; j < j1; ++j)
-      for (int64_t i = i0; i < i1; ++i)
-        m.run(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
-              imin(kChunk, blocks - chunk * kChunk), chunk > 0);
+  for (int64_t chunk = 0; chunk < last; ++chunk)
+    for (int64_t r = 0; r < runs; ++r) run(chunk, r);
   with_type(out.type, [&](auto tag) {
     using T = decltype(tag);
-    for (int64_t i = i0; i < i1; ++i)
-      for (int64_t j = j0; j < j1; ++j) {
-        const int64_t at = i * m.mr * out.ld + j * m.nr;
-        store_tile<T>(tile_at(i, j), m.nr, imin(m.mr, m1 - i * m.mr), imin(m.nr, n1 - j * m.nr),
-                      static_cast<T*>(out.c) + at, out.residual ? static_cast<const T*>(out.residual) + at : nullptr,
-                      out.ld);
-      }
+    auto store = [&](int64_t r) {
+      const int64_t i = i0 + r % rows, j = j0 + r / rows, at = i * m.mr * out.ld + j * m.nr;
+      store_tile<T>(tile_at(i, j), m.nr, imin(m.mr, m1 - i * m.mr), imin(m.nr, n1 - j * m.nr),
+                    static_cast<T*>(out.c) + at, out.residual ? static_cast<const T*>(out.residual) + at : nullptr,
+                    out.ld);
+    };
+    // A tile leaves a few tiles after it was finished: its own store has reached the cache by then, and the writing
+    // overlaps the next products.
+    constexpr int64_t kLag = 3;
+    for (int64_t r = 0; r < runs + kLag; ++r) {
+      if (r < runs) run(last, r);
+      if (r >= kLag) store(r - kLag);
+    }
   });
 }
 
