@@ -10,6 +10,11 @@ namespace {
 
 bool is_act(const Tensor& t) { return t.dtype == DType::kF32 || t.dtype == DType::kBF16; }
 
+// A weight of the activations' dtype, or one of int8 in panels.
+bool multiplies(const Tensor& x, const Tensor& w) {
+  return w.dtype == x.dtype || (w.dtype == DType::kI8 && w.layout == Layout::kPacked);
+}
+
 // Shapes come from the model's own config, so a mismatch is a programmer's error.
 void want(bool ok, const char* op, const char* rule, std::initializer_list<Tensor> tensors) {
   if (ok) [[likely]]
@@ -52,7 +57,7 @@ void rmsnorm_backward(Ctx& ctx, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tenso
   PUYU_CALL(rmsnorm_backward, ctx, dx, dw, dy, x, w, rstd);
 }
 void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
-  want(is_act(x) && is_act(y) && w.dtype == x.dtype && x.rank == 2 && w.rank == 2 && y.rank == 2 &&
+  want(is_act(x) && is_act(y) && multiplies(x, w) && x.rank == 2 && w.rank == 2 && y.rank == 2 &&
            x.shape[1] == w.shape[1] && y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0] &&
            (!residual || (residual.dtype == y.dtype && residual.numel() == y.numel())),
        "linear", "y [M, N], x [M, K], w [N, K], residual as y", {y, x, w, residual});
@@ -74,6 +79,18 @@ int64_t packed_weight_bytes(const Ctx& ctx, Tensor w) { return PUYU_CALL(packed_
 Tensor pack_weight(Ctx& ctx, void* dst, Tensor w) {
   want(is_act(w) && w.rank == 2 && w.layout == Layout::kPlain, "pack_weight", "w [N, K] plain", {w});
   return PUYU_CALL(pack_weight, ctx, dst, w);
+}
+void quantize_rows(Ctx& ctx, Tensor q, Tensor scale, Tensor x) {
+  want(is_act(x) && x.rank == 2 && q.dtype == DType::kI8 && q.rank == 2 && q.shape[0] == x.shape[0] &&
+           q.shape[1] == x.shape[1] && scale.dtype == DType::kF32 && scale.numel() == x.shape[0],
+       "quantize_rows", "q i8 [M, K], scale f32 [M], x [M, K]", {q, scale, x});
+  PUYU_CALL(quantize_rows, ctx, q, scale, x);
+}
+Tensor pack_weight_int8(Ctx& ctx, void* dst, Tensor q, Tensor scale) {
+  want(q.dtype == DType::kI8 && q.rank == 2 && q.layout == Layout::kPlain && scale.dtype == DType::kF32 &&
+           scale.numel() == q.shape[0],
+       "pack_weight_int8", "q i8 [N, K] plain, scale f32 [N]", {q, scale});
+  return PUYU_CALL(pack_weight_int8, ctx, dst, q, scale);
 }
 void rope(Ctx& ctx, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse) {
   want(is_act(qkv) && qkv.size(1) == heads.row() && table.dtype == DType::kF32 && table.size(1) == heads.dim, "rope",
@@ -119,9 +136,9 @@ void swiglu_backward(Ctx& ctx, Tensor dgate, Tensor dup, Tensor dy, Tensor gate,
 }
 void fused_cross_entropy(Ctx& ctx, const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, Tensor w,
                          const int32_t* target, const float* coef) {
-  want(is_act(x) && x.dtype == w.dtype && x.size(1) == w.size(1) && out.logp.numel() == x.size(0) &&
+  want(is_act(x) && multiplies(x, w) && x.size(1) == w.size(1) && out.logp.numel() == x.size(0) &&
            (!dx || dx.numel() == x.numel()) && (!dw || (dw.dtype == DType::kF32 && dw.numel() == w.numel())) &&
-           (!(dx || dw) || coef),
+           (!(dx || dw) || (coef && x.dtype == w.dtype)),
        "fused_cross_entropy", "x [T, D], w [V, D], logp f32 [T], dx as x, dw f32 as w", {x, w, out.logp, dx, dw});
   PUYU_CALL(fused_cross_entropy, ctx, out, dx, dw, x, w, target, coef);
 }

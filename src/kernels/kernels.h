@@ -56,7 +56,7 @@ void rmsnorm(Ctx&, Tensor y, Tensor rstd, Tensor x, Tensor w, float eps);
 void rmsnorm_backward(Ctx&, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor rstd);
 
 // y = x w^T (+ residual).   x: [M, K]  w: [N, K] plain or packed  y: [M, N] act or f32  residual: as y or none, may be
-// y
+// y. With w int8 (pack_weight_int8) each row of x is quantised as it comes: W8A8.
 void linear(Ctx&, Tensor y, Tensor x, Tensor w, Tensor residual = {});
 // dx = dy w (or += with accumulate).   dy: [M, N]  w: [N, K]  dx: [M, K]
 void linear_dx(Ctx&, Tensor dx, Tensor dy, Tensor w, bool accumulate = false);
@@ -65,6 +65,13 @@ void linear_dw(Ctx&, Tensor dw, Tensor dy, Tensor x);
 // Bytes and order of a weight packed once for many small products (decode). dst: u8 [packed_weight_bytes].
 int64_t packed_weight_bytes(const Ctx&, Tensor w);
 Tensor pack_weight(Ctx&, void* dst, Tensor w);
+
+// x[m] = scale[m] q[m] nearly: scale = max |x[m]| / 127, q rounded to the nearest (even on ties); a row of zeros has
+// scale 0.   x: act [M, K]  q: i8 [M, K]  scale: f32 [M]
+void quantize_rows(Ctx&, Tensor q, Tensor scale, Tensor x);
+// A weight of int8 with one scale an output row, for linear().   q: i8 [N, K]  scale: f32 [N]
+// dst: u8 [packed_weight_bytes(q)]. Sums of products are exact integers.
+Tensor pack_weight_int8(Ctx&, void* dst, Tensor q, Tensor scale);
 
 // Rotates q and k of each row in place by its position (rotate-half form). table: f32 [max_pos, HD]: HD/2 cosines, then
 // HD/2 sines. inverse = the backward pass.   qkv: act [T, heads.row()]

@@ -138,6 +138,33 @@ TEST_P(Kernels, Linear) {
   }
 }
 
+TEST_P(Kernels, LinearInt8) {
+  for (auto [M, N, K] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {40, 300, 600}, {70, 33, 2100}}) {
+    SCOPED_TRACE(::testing::Message() << "M=" << M << " N=" << N << " K=" << K);
+    Vec<double> x = random(M * K), w = random(N * K), r = random(M * N), y(M * N);
+    for (int64_t k = 0; k < K; ++k) x[k] = 0;  // a row of zeros
+    Tensor X = put(x, {M, K}), W = put(w, {N, K}), YF = blank({M, N}, DType::kF32), Y = blank({M, N}, dtype);
+    Tensor xq = arena.alloc(DType::kI8, {M, K}), xs = arena.alloc(DType::kF32, {M});
+    Tensor wq = arena.alloc(DType::kI8, {N, K}), ws = arena.alloc(DType::kF32, {N});
+    quantize_rows(ctx, xq, xs, X), quantize_rows(ctx, wq, ws, W);
+    for (int64_t i = 0; i < N * K; ++i)
+      EXPECT_LE(std::abs(w[i] - wq.as<int8_t>()[i] * ws.as<float>()[i / K]), 0.5001 * ws.as<float>()[i / K]) << i;
+    for (int64_t m = 0; m < M; ++m)
+      for (int64_t n = 0; n < N; ++n) {
+        int64_t sum = 0;
+        for (int64_t k = 0; k < K; ++k) sum += xq.as<int8_t>()[m * K + k] * wq.as<int8_t>()[n * K + k];
+        y[m * N + n] = static_cast<double>(sum) * xs.as<float>()[m] * ws.as<float>()[n];
+      }
+    Tensor packed = pack_weight_int8(ctx, arena.alloc(DType::kU8, {packed_weight_bytes(ctx, wq)}).data, wq, ws);
+    linear(ctx, YF, X, packed);
+    const Vec<double> got = get(YF);
+    for (int64_t i = 0; i < M * N; ++i) EXPECT_NEAR(got[i], y[i], 1e-6 * std::abs(y[i])) << i;  // integers are exact
+    for (int64_t i = 0; i < M * N; ++i) y[i] += r[i];
+    linear(ctx, Y, X, packed, put(r, {M, N}));
+    near(Y, y, "y + residual");
+  }
+}
+
 TEST_P(Kernels, LinearRowsDoNotDependOnTheBatch) {
   const int64_t M = 77, N = 130, K = 1000;
   Tensor X = put(random(M * K), {M, K}), W = put(random(N * K), {N, K}), Y = blank({M, N}, DType::kF32);
