@@ -103,16 +103,18 @@ struct Bench {
     o.kv_tokens = o.max_batch * (options.generate + 2 * kPage) + options.prompt + kPage;
     o.weights = weights == "bf16" ? "" : weights;
     Engine e(w, o);
-    const double element = weights == "w8a8" ? 1 : 2, blocks = block_weights(c), head = head_weights(c);
+    const double element = weights == "w8a8" ? 1 : 2,
+                 block_element = weights == "w4a16" ? 0.5 + 8.0 / kQuantGroup : element, blocks = block_weights(c),
+                 head = head_weights(c);
     const auto P = static_cast<double>(options.prompt), G = static_cast<double>(options.generate);
     const auto scores = 2.0 * static_cast<double>(c.num_layers * c.num_heads * c.hd());  // FLOPs a pair of tokens, x 2
     prefill_seconds(e, options.prompt);                                                  // memory becomes real
     Row pp{
         "pp" + std::to_string(options.prompt), weights, P, {}, 2 * blocks * P + 2 * head + scores * P * P, 0, 0, 0, 0};
-    pp.bytes = (blocks + head) * element;
+    pp.bytes = (blocks * block_element + head * element);
     add(pp, [&] { return prefill_seconds(e, options.prompt); });
     for (int64_t batch : options.batch) {
-      const auto B = static_cast<double>(batch), kv = static_cast<double>(KvPages::bytes_per_token(c, w.compute));
+      const auto B = static_cast<double>(batch), kv = static_cast<double>(KvPages::bytes_per_token(c, w.compute, 0));
       Row tg{"tg" + std::to_string(options.generate) + (batch > 1 ? " x " + std::to_string(batch) : ""),
              weights,
              B * G,
@@ -122,7 +124,7 @@ struct Bench {
              0,
              0,
              0};
-      tg.bytes = G * ((blocks + head) * element + B * kv * G / 2);
+      tg.bytes = G * (blocks * block_element + head * element + B * kv * G / 2);
       add(tg, [&] { return decode_seconds(e, batch, options.generate); });
     }
   }
@@ -134,7 +136,8 @@ int run_bench_generate(const BenchOptions& o) {
   if (o.prompt < 1 || o.generate < 1 || o.batch.empty() || *std::min_element(o.batch.begin(), o.batch.end()) < 1)
     throw UsageError("--prompt, --generate and --batch: expected at least 1");
   for (const std::string& w : o.weights)
-    if (w != "bf16" && w != "w8a8") throw UsageError("--weights: expected bf16 or w8a8, got '" + w + "'");
+    if (w != "bf16" && w != "w8a8" && w != "w4a16")
+      throw UsageError("--weights: expected bf16, w8a8 or w4a16, got '" + w + "'");
   Weights weights = random_weights(published_config(o.size));
   Bench bench{o, measure_arithmetic(o.rounds)};
   for (const std::string& w : o.weights) bench.run(weights, w);

@@ -10,6 +10,7 @@ constexpr int64_t kTileM = 384, kTileN = 384;  // largest C block of one job, f3
 // Tiles of mr x nr one after another, each contiguous: rows a power of two apart would share cache sets.
 struct Scratch {
   alignas(64) float c[(kTileM + kMaxMr) * (kTileN + kMaxNr)];
+  alignas(64) uint32_t b[kChunk * kBlock * kMaxNr];  // one panel's chunk, when B is unpacked as it is used
 };
 
 // The tile whose first element is (m0, n0) of C.
@@ -41,8 +42,10 @@ void block_job(const Micro& m, const uint32_t* a, int64_t pa, const uint32_t* b,
   const int64_t rows = i1 - i0, runs = rows * (j1 - j0), last = ceil_div(blocks, kChunk) - 1;
   auto run = [&](int64_t chunk, int64_t r) {
     const int64_t i = i0 + r % rows, j = j0 + r / rows;
-    m.run(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
-          imin(kChunk, blocks - chunk * kChunk), chunk > 0);
+    if (out.unpack && i == i0) out.unpack(m, scratch.b, b, chunk, j, pb);
+    m.run(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(),
+          out.unpack ? scratch.b : b + (chunk * pb + j) * m.b_chunk(), imin(kChunk, blocks - chunk * kChunk),
+          chunk > 0);
   };
   m.begin();
   for (int64_t chunk = 0; chunk < last; ++chunk)
@@ -104,6 +107,7 @@ void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed
 
 void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
   if (w.dtype == DType::kI8) return linear_int8(ctx, y, x, w, residual);
+  if (w.dtype == DType::kI4) return linear_int4(ctx, y, x, w, residual);
   const int64_t M = x.shape[0], K = x.shape[1], N = w.shape[0];
   matmul(ctx, {x.data, x.dtype, K, true, M, K}, {w.data, w.dtype, K, true, N, K},
          w.layout == Layout::kPacked ? static_cast<const uint32_t*>(w.data) : nullptr,

@@ -26,6 +26,9 @@ struct Table {
   decltype(&proto::pack_weight) pack_weight;
   decltype(&proto::quantize_rows) quantize_rows;
   decltype(&proto::pack_weight_int8) pack_weight_int8;
+  decltype(&proto::quantize_groups) quantize_groups;
+  decltype(&proto::packed_int4_bytes) packed_int4_bytes;
+  decltype(&proto::pack_weight_int4) pack_weight_int4;
   decltype(&proto::rope) rope;
   decltype(&proto::attention_packed) attention_packed;
   decltype(&proto::attention_backward) attention_backward;
