@@ -26,24 +26,42 @@ Panel panel_at(const Micro& m, const void* packed, int64_t chunk, int64_t panel,
   return {reinterpret_cast<float*>(p), p + groups_in_chunk(m) * 2 * m.nr * 4};
 }
 
-// One 16-column strip of one group: pairs of k become words (two bf16) or two rows of f32.
-template <bool kPairs>
-PUYU_INLINE void unpack_strip(uint32_t* out, const uint8_t* bytes, const float* scale, const float* zero, int64_t nr) {
+// One 16-column strip of one group: pairs of k become two rows of f32.
+PUYU_INLINE void unpack_f32(uint32_t* out, const uint8_t* bytes, const float* scale, const float* zero, int64_t nr) {
   const vf s = load(scale), z = load(zero);
-  for (int64_t k = 0; k < kQuantGroup / 2; ++k, bytes += nr, out += kPairs ? nr : 2 * nr) {
+  for (int64_t k = 0; k < kQuantGroup / 2; ++k, bytes += nr, out += 2 * nr) {
     vb b;
     __builtin_memcpy(&b, bytes, 16);
     const vi q = __builtin_convertvector(b, vi);
-    const vf even = (__builtin_convertvector(q & 15, vf) - z) * s, odd = (__builtin_convertvector(q >> 4, vf) - z) * s;
-    if constexpr (kPairs) {
-      const vu w = bf16_bits(even) | (bf16_bits(odd) << 16);
-      __builtin_memcpy(out, &w, 64);
-    } else {
-      store(reinterpret_cast<float*>(out), even);
-      store(reinterpret_cast<float*>(out + nr), odd);
-    }
+    store(reinterpret_cast<float*>(out), (__builtin_convertvector(q & 15, vf) - z) * s);
+    store(reinterpret_cast<float*>(out + nr), (__builtin_convertvector(q >> 4, vf) - z) * s);
   }
 }
+
+#ifdef PUYU_ISA_avx512
+constexpr int64_t kAhead = 4608;  // a panel of 32 columns
+// The same into words of two bf16. 2^23 + q is q's bits under 2^23's: taking 2^23 + zero off gives q - zero, exactly.
+__attribute__((target("avx512bf16"))) void unpack_bf16(uint32_t* out, const uint8_t* bytes, const float* scale,
+                                                       const float* zero, int64_t nr) {
+  const __m512i magic = _mm512_set1_epi32(0x4b000000), low = _mm512_set1_epi32(15);
+  const __m512 s = _mm512_loadu_ps(scale), z = _mm512_add_ps(_mm512_loadu_ps(zero), _mm512_castsi512_ps(magic));
+  alignas(64) static const uint16_t kWeave[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                  8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const __m512i weave = _mm512_load_si512(kWeave);
+#pragma GCC unroll 4
+  for (int64_t k = 0; k < kQuantGroup / 2; ++k, bytes += nr, out += nr) {
+    _mm_prefetch(bytes + kAhead, _MM_HINT_T0);  // the next panel lies behind this one
+    const __m512i b = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes)));
+    const __m512i even = _mm512_ternarylogic_epi32(b, low, magic, 0xea),
+                  odd = _mm512_or_si512(_mm512_srli_epi32(b, 4), magic);
+    const __m512bh pair = _mm512_cvtne2ps_pbh(_mm512_mul_ps(_mm512_sub_ps(_mm512_castsi512_ps(odd), z), s),
+                                              _mm512_mul_ps(_mm512_sub_ps(_mm512_castsi512_ps(even), z), s));
+    _mm512_storeu_si512(out, _mm512_permutexvar_epi16(weave, (__m512i)pair));
+  }
+}
+#else
+void unpack_bf16(uint32_t*, const uint8_t*, const float*, const float*, int64_t) { __builtin_unreachable(); }
+#endif
 
 void unpack_panel(const Micro& m, uint32_t* words, const void* packed, int64_t chunk, int64_t panel, int64_t panels) {
   const Panel p = panel_at(m, packed, chunk, panel, panels);
@@ -53,9 +71,9 @@ void unpack_panel(const Micro& m, uint32_t* words, const void* packed, int64_t c
       const uint8_t* bytes = p.bytes + g * kQuantGroup / 2 * m.nr + c;
       const float* scale = p.scales + g * 2 * m.nr + c;
       if (m.per_word == 2)
-        unpack_strip<true>(out, bytes, scale, scale + m.nr, m.nr);
+        unpack_bf16(out, bytes, scale, scale + m.nr, m.nr);
       else
-        unpack_strip<false>(out, bytes, scale, scale + m.nr, m.nr);
+        unpack_f32(out, bytes, scale, scale + m.nr, m.nr);
     }
 }
 

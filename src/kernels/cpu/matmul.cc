@@ -43,9 +43,9 @@ void block_job(const Micro& m, const uint32_t* a, int64_t pa, const uint32_t* b,
   auto run = [&](int64_t chunk, int64_t r) {
     const int64_t i = i0 + r % rows, j = j0 + r / rows;
     if (out.unpack && i == i0) out.unpack(m, scratch.b, b, chunk, j, pb);
-    m.run(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(),
-          out.unpack ? scratch.b : b + (chunk * pb + j) * m.b_chunk(), imin(kChunk, blocks - chunk * kChunk),
-          chunk > 0);
+    (m1 - i * m.mr <= 16 && m.run_few ? m.run_few : m.run)(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(),
+                                                           out.unpack ? scratch.b : b + (chunk * pb + j) * m.b_chunk(),
+                                                           imin(kChunk, blocks - chunk * kChunk), chunk > 0);
   };
   m.begin();
   for (int64_t chunk = 0; chunk < last; ++chunk)

@@ -143,14 +143,18 @@ __attribute__((target("amx-tile"))) void begin_amx() {
   static const TileConfig config;
   _tile_loadconfig(&config);
 }
-__attribute__((target("amx-tile,amx-bf16"))) void run_amx(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                          int64_t kblocks, bool add) {
+// kRows 32 or 16: half the tiles when no more rows are there. Words of two bf16, or of four int8 with kInt8.
+template <int kRows, bool kInt8>
+__attribute__((target("amx-tile,amx-bf16,amx-int8"))) void run_amx(float* c, int64_t ldc, const uint32_t* a,
+                                                                   const uint32_t* b, int64_t kblocks, bool add) {
+  constexpr bool kBoth = kRows == 32;
   const int64_t row = ldc * 4;
+  float* lower = c + 16 * ldc;
   if (add) {
     _tile_loadd(0, c, row);
     _tile_loadd(1, c + 16, row);
-    _tile_loadd(2, c + 16 * ldc, row);
-    _tile_loadd(3, c + 16 * ldc + 16, row);
+    if constexpr (kBoth) _tile_loadd(2, lower, row);
+    if constexpr (kBoth) _tile_loadd(3, lower + 16, row);
   } else {
     _tile_zero(0);
     _tile_zero(1);
@@ -161,50 +165,32 @@ __attribute__((target("amx-tile,amx-bf16"))) void run_amx(float* c, int64_t ldc,
     _tile_loadd(4, a, 64);
     _tile_loadd(6, b, 128);
     _tile_loadd(7, b + 16, 128);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kInt8) {
+      _tile_dpbssd(0, 4, 6);
+      _tile_dpbssd(1, 4, 7);
+    } else {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (!kBoth) continue;
     _tile_loadd(5, a + 16 * kBlock, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (kInt8) {
+      _tile_dpbssd(2, 5, 6);
+      _tile_dpbssd(3, 5, 7);
+    } else {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
   }
   _tile_stored(0, c, row);
   _tile_stored(1, c + 16, row);
-  _tile_stored(2, c + 16 * ldc, row);
-  _tile_stored(3, c + 16 * ldc + 16, row);
-}
-__attribute__((target("amx-tile,amx-int8"))) void run_amx_int8(float* c, int64_t ldc, const uint32_t* a,
-                                                               const uint32_t* b, int64_t kblocks, bool add) {
-  const int64_t row = ldc * 4;
-  if (add) {
-    _tile_loadd(0, c, row);
-    _tile_loadd(1, c + 16, row);
-    _tile_loadd(2, c + 16 * ldc, row);
-    _tile_loadd(3, c + 16 * ldc + 16, row);
-  } else {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
-  }
-  for (int64_t kb = 0; kb < kblocks; ++kb, a += 32 * kBlock, b += kBlock * 32) {
-    _tile_loadd(4, a, 64);
-    _tile_loadd(6, b, 128);
-    _tile_loadd(7, b + 16, 128);
-    _tile_dpbssd(0, 4, 6);
-    _tile_dpbssd(1, 4, 7);
-    _tile_loadd(5, a + 16 * kBlock, 64);
-    _tile_dpbssd(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
-  }
-  _tile_stored(0, c, row);
-  _tile_stored(1, c + 16, row);
-  _tile_stored(2, c + 16 * ldc, row);
-  _tile_stored(3, c + 16 * ldc + 16, row);
+  if constexpr (kBoth) _tile_stored(2, lower, row);
+  if constexpr (kBoth) _tile_stored(3, lower + 16, row);
 }
 const Micro kBf16 = {kMr, kNr, 2, run_bf16, nothing};
-const Micro kAmx = {32, 32, 2, run_amx, begin_amx};
+const Micro kAmx = {32, 32, 2, run_amx<32, false>, begin_amx, 0, run_amx<16, false>};
 const Micro kVnni = {kMr, kNr, 4, run_vnni, nothing, 128};
-const Micro kAmxInt8 = {32, 32, 4, run_amx_int8, begin_amx};
+const Micro kAmxInt8 = {32, 32, 4, run_amx<32, true>, begin_amx, 0, run_amx<16, true>};
 #endif
 const Micro kF32 = {kMr, kNr, 1, run_f32, nothing};
 const Micro kInt8 = {kMr, kNr, 4, run_int8, nothing};

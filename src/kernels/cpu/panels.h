@@ -18,8 +18,9 @@ struct Micro {
   int per_word;  // elements in a word: 1 f32, 2 bf16, 4 int8
   // c [mr x nr, row stride ldc] = or += a * b over kblocks blocks of K; for int8 c holds int32.
   void (*run)(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add);
-  void (*begin)();  // once per thread before run (AMX tile shapes)
-  int offset = 0;   // added to the elements of A by the kernel (int8 by way of uint8)
+  void (*begin)();                  // once per thread before run (AMX tile shapes)
+  int offset = 0;                   // added to the elements of A by the kernel (int8 by way of uint8)
+  decltype(run) run_few = nullptr;  // run for 16 rows at most, the same bits; null: there is none
 
   int64_t blocks(int64_t k) const { return ceil_div(k, per_word * kBlock); }
   // Sizes in words. A chunk of one panel, and a whole operand of `panels` panels.
