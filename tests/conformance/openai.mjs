@@ -1,0 +1,121 @@
+// OpenAI's own client against puyu serve: chat, completions, streams, errors.
+import assert from "node:assert/strict";
+import test from "node:test";
+import OpenAI from "openai";
+import { collect, failure, serve } from "./server.mjs";
+
+const url = await serve();
+const client = new OpenAI({ baseURL: url + "/v1", apiKey: "none", maxRetries: 0 });
+const messages = [{ role: "user", content: "hello" }];
+const ask = { model: "tiny", messages, max_tokens: 12, temperature: 1, top_p: 1, seed: 3 };
+const chat = (more = {}, options) => client.chat.completions.create({ ...ask, ...more }, options);
+const complete = (more = {}) =>
+  client.completions.create({ model: "tiny", prompt: "hello", max_tokens: 8, temperature: 1, top_p: 1, seed: 3, ...more });
+
+test("models", async () => {
+  const ids = (await collect(client.models.list())).map((m) => m.id);
+  assert.deepEqual(ids, ["tiny"]);
+  assert.equal((await client.models.retrieve("tiny")).object, "model");
+  assert.equal((await failure(client.models.retrieve("other"))).status, 404);
+});
+
+test("chat: the same seed gives the same answer, and usage adds up", async () => {
+  const a = await chat(), b = await chat();
+  assert.equal(a.object, "chat.completion");
+  assert.equal(a.choices[0].message.role, "assistant");
+  assert.equal(a.choices[0].message.content, b.choices[0].message.content);
+  assert.equal(a.usage.total_tokens, a.usage.prompt_tokens + a.usage.completion_tokens);
+  assert.equal(a.usage.completion_tokens, 12);
+  assert.equal(a.choices[0].finish_reason, "length");
+});
+
+test("chat: a stream holds the whole answer, its role first, usage last", async () => {
+  const whole = await chat();
+  const chunks = await collect(await chat({ stream: true, stream_options: { include_usage: true } }));
+  assert.equal(chunks[0].choices[0].delta.role, "assistant");
+  assert.equal(chunks.map((c) => c.choices[0]?.delta.content ?? "").join(""), whole.choices[0].message.content);
+  assert.equal(chunks.at(-2).choices[0].finish_reason, "length");
+  assert.deepEqual(chunks.at(-1).choices, []);
+  assert.deepEqual(chunks.at(-1).usage, whole.usage);
+  assert.equal(new Set(chunks.map((c) => c.id)).size, 1);
+});
+
+test("chat: the client's stream helper", async () => {
+  const whole = await chat();
+  const runner = client.chat.completions.stream({ ...ask, stream: true });
+  let text = "";
+  runner.on("content", (delta) => (text += delta));
+  const final = await runner.finalChatCompletion();
+  assert.equal(final.choices[0].message.content, whole.choices[0].message.content);
+  assert.equal(text, whole.choices[0].message.content);
+});
+
+test("chat: stop texts, parts of content, the developer's role", async () => {
+  const text = (await chat({ max_tokens: 40 })).choices[0].message.content;
+  const stop = text.slice(3, 6);
+  const cut = await chat({ max_tokens: 40, stop: ["never in it", stop] });
+  assert.equal(cut.choices[0].message.content, text.slice(0, text.indexOf(stop)));
+  assert.equal(cut.choices[0].finish_reason, "stop");
+  const parts = [{ type: "text", text: "hel" }, { type: "text", text: "lo" }];
+  const same = await chat({ max_tokens: 40, messages: [{ role: "user", content: parts }] });
+  assert.equal(same.choices[0].message.content, text);
+  const system = await chat({ messages: [{ role: "system", content: "be brief" }, ...messages] });
+  const developer = await chat({ messages: [{ role: "developer", content: "be brief" }, ...messages] });
+  assert.equal(system.choices[0].message.content, developer.choices[0].message.content);
+  assert.equal((await chat({ max_tokens: undefined, max_completion_tokens: 5 })).usage.completion_tokens, 5);
+});
+
+test("completions, whole and streamed", async () => {
+  const whole = await complete();
+  assert.equal(whole.object, "text_completion");
+  const chunks = await collect(await complete({ stream: true }));
+  assert.equal(chunks.map((c) => c.choices[0].text).join(""), whole.choices[0].text);
+});
+
+test("wrong types and values are 400 with the field's name", async () => {
+  const wrong = [
+    ["temperature", "hot"], ["temperature", 3], ["top_p", []], ["max_tokens", 0], ["max_tokens", 1.5], ["seed", "x"],
+    ["stop", 7], ["stream", "yes"], ["n", 0], ["messages", "hello"], ["messages", []], ["temprature", 1],
+  ];
+  for (const [field, value] of wrong) {
+    const e = await failure(chat({ [field]: value }));
+    assert.equal(e.status, 400, field);
+    assert.equal(e.param, field);
+    assert.equal(e.type, "invalid_request_error");
+  }
+  const e = await failure(chat({ messages: [{ role: "king", content: "x" }] }));
+  assert.equal(e.param, "messages[0].role");
+});
+
+test("an unknown model is 404", async () => {
+  const e = await failure(chat({ model: "other" }));
+  assert.ok(e instanceof OpenAI.NotFoundError);
+  assert.equal(e.code, "model_not_found");
+});
+
+test("too long a prompt is 400 and says the limit", async () => {
+  const e = await failure(chat({ messages: [{ role: "user", content: "hello world ".repeat(400) }] }));
+  assert.equal(e.status, 400);
+  assert.match(e.message, /256/);
+});
+
+test("a client that aborts in mid-stream frees its place", async () => {
+  const one = await serve("--max_queue=1");
+  const other = new OpenAI({ baseURL: one + "/v1", apiKey: "none", maxRetries: 0 });
+  const patient = async (call) => {  // asks again while the place is taken
+    for (let i = 0; ; ++i)
+      try {
+        return await call();
+      } catch (e) {
+        if (e.status !== 429 || i > 500) throw e;
+        assert.ok(Number(e.headers.get("retry-after")) >= 1);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+  };
+  for (let i = 0; i < 3; ++i) {
+    const stream = await patient(() => other.chat.completions.create({ ...ask, max_tokens: 200, stream: true }));
+    for await (const chunk of stream) if (chunk.choices[0].delta.content) break;  // leaving the loop aborts
+  }
+  const answer = await patient(() => other.chat.completions.create(ask));
+  assert.equal(answer.usage.completion_tokens, 12);
+});
