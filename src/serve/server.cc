@@ -85,7 +85,7 @@ struct Server::Impl {
   void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
   HttpReply get(const std::string& path) const;
   void generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x);
-  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, int64_t& id);
+  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids);
 
   LocalModel& model;
   ServeOptions options;
@@ -123,11 +123,15 @@ HttpReply Server::Impl::get(const std::string& path) const {
 
 void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x) {
   ++pending;
-  auto id = std::make_shared<int64_t>(0);  // known, and used, on the engine's thread only
-  x->on_disconnect = [this, id] { loop.post([this, id] { model.engine.abort(*id); }); };
-  loop.post([this, r, x, id] {
+  auto ids = std::make_shared<std::vector<int64_t>>();  // known, and used, on the engine's thread only
+  x->on_disconnect = [this, ids] {
+    loop.post([this, ids] {
+      for (int64_t id : *ids) model.engine.abort(id);
+    });
+  };
+  loop.post([this, r, x, ids] {
     try {
-      submit(r, x, *id);
+      submit(r, x, *ids);
     } catch (const Error& e) {
       --pending;
       x->reply(error_reply(ApiError(400, e.what(), r.chat ? "messages" : "prompt")));
@@ -135,29 +139,65 @@ void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>
   });
 }
 
-void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, int64_t& id) {
-  auto answer = std::make_shared<ApiAnswer>(r, options.name, random_id(), std::time(nullptr));
-  auto on_text = [x, answer](const std::string& piece) {
-    x->event(answer->text(piece));
-    return true;
-  };
-  auto on_finish = [this, x, answer, stream = r.stream, usage = r.include_usage](const Generation& g) {
-    --pending;
-    if (g.reason == FinishReason::kAborted) {
+namespace {
+
+// The choices of one request, on the engine's thread.
+struct Choices {
+  ApiAnswer answer;
+  std::vector<Generation> done;
+  size_t left;
+  bool stream, usage;
+  bool cut = false, refused = false;
+
+  // The last of them ends the exchange.
+  void finish(size_t index, const Generation& g, Exchange& x) {
+    done[index] = g;
+    cut |= g.reason == FinishReason::kAborted;
+    if (stream && g.reason != FinishReason::kAborted) x.event(answer.last(index, g.reason));
+    if (--left > 0) return;
+    if (cut) {
       const ApiError e(503, "the answer was cut off by the server");
-      if (!stream) return x->reply(error_reply(e));
-      x->event(api_error_body(e));
-      return x->end();
+      if (!stream) return x.reply(error_reply(e));
+      x.event(api_error_body(e));
+      return x.end();
     }
-    if (!stream) return x->reply({200, answer->whole(g), "application/json", {}});
-    x->event(answer->last(g.reason));
-    if (usage) x->event(answer->usage(g));
-    x->event("[DONE]");
-    x->end();
-  };
+    if (!stream) return x.reply({200, answer.whole(done), "application/json", {}});
+    if (usage) x.event(answer.usage(done));
+    x.event("[DONE]");
+    x.end();
+  }
+};
+
+}  // namespace
+
+// All choices or none: when one cannot run, Error, and nothing was sent.
+void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids) {
+  const size_t n = static_cast<size_t>(r.n), count = r.prompts.size() * n;
+  auto all = std::make_shared<Choices>(Choices{ApiAnswer(r, options.name, random_id(), std::time(nullptr)),
+                                               std::vector<Generation>(count), count, r.stream, r.include_usage});
   using OnText = std::function<bool(const std::string&)>;
-  id = model.engine.submit(model.request(r.prompt, r.sampling, r.stream ? OnText(on_text) : OnText(), on_finish));
-  if (const std::string first = answer->first(); r.stream && !first.empty()) x->event(first);
+  try {
+    for (size_t i = 0; i < count; ++i) {
+      const OnText on_text = [x, all, i](const std::string& piece) {
+        x->event(all->answer.text(i, piece));
+        return true;
+      };
+      Request q = model.request(r.prompts[i / n], r.sampling, r.stream ? on_text : OnText(),
+                                [this, x, all, i](const Generation& g) {
+                                  if (all->refused) return;
+                                  if (all->left == 1) --pending;
+                                  all->finish(i, g, *x);
+                                });
+      q.sample = i % n;
+      ids.push_back(model.engine.submit(std::move(q)));
+    }
+  } catch (const Error&) {
+    all->refused = true;
+    for (int64_t id : ids) model.engine.abort(id);
+    throw;
+  }
+  for (size_t i = 0; i < count && r.stream; ++i)
+    if (const std::string first = all->answer.first(i); !first.empty()) x->event(first);
 }
 
 Server::Server(LocalModel& model, const ServeOptions& options) : impl_(std::make_unique<Impl>(model, options)) {}

@@ -72,6 +72,27 @@ test("completions, whole and streamed", async () => {
   assert.equal(chunks.map((c) => c.choices[0].text).join(""), whole.choices[0].text);
 });
 
+test("n answers to each of several prompts, whole and streamed", async () => {
+  const one = await chat();
+  const three = await chat({ n: 3 });
+  assert.deepEqual(three.choices.map((c) => c.index), [0, 1, 2]);
+  assert.equal(three.choices[0].message.content, one.choices[0].message.content);
+  assert.equal(new Set(three.choices.map((c) => c.message.content)).size, 3);
+  assert.equal(three.usage.prompt_tokens, one.usage.prompt_tokens);
+  const texts = ["", "", ""], ends = [];
+  for (const { choices: [c] } of await collect(await chat({ n: 3, stream: true }))) {
+    texts[c.index] += c.delta.content ?? "";
+    if (c.finish_reason) ends.push(c.index);
+  }
+  assert.deepEqual(texts, three.choices.map((c) => c.message.content));
+  assert.deepEqual(ends.sort(), [0, 1, 2]);
+  const batch = await complete({ prompt: ["hello", "the cat"], n: 2 });
+  const alone = await complete({ prompt: "the cat", n: 2 });
+  assert.deepEqual(batch.choices.slice(2).map((c) => c.text), alone.choices.map((c) => c.text));
+  const refused = await failure(complete({ prompt: ["hello", "hello world ".repeat(400)] }));
+  assert.equal(refused.status, 400);  // all or none, and the first one's place is free again
+});
+
 test("wrong types and values are 400 with the field's name", async () => {
   const wrong = [
     ["temperature", "hot"], ["temperature", 3], ["top_p", []], ["max_tokens", 0], ["max_tokens", 1.5], ["seed", "x"],
