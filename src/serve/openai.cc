@@ -328,7 +328,10 @@ std::string api_error_body(const ApiError& e) {
   Json j = Json::object();
   Json& error = j["error"];
   error["message"] = e.what();
-  error["type"] = e.status >= 500 ? "server_error" : e.status == 429 ? "rate_limit_error" : "invalid_request_error";
+  error["type"] = e.status >= 500   ? "server_error"
+                  : e.status == 429 ? "rate_limit_error"
+                  : e.status == 401 ? "authentication_error"
+                                    : "invalid_request_error";
   error["param"] = e.param.empty() ? Json() : Json(e.param);
   error["code"] = e.code.empty() ? Json() : Json(e.code);
   return j.dump();

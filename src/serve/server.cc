@@ -2,14 +2,17 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <ctime>
 #include <deque>
+#include <fstream>
 #include <mutex>
 #include <random>
 #include <thread>
 
 #include "base/log.h"
 #include "serve/openai.h"
+#include "serve/tokens.h"
 
 namespace puyu {
 namespace {
@@ -70,6 +73,37 @@ std::string random_id() {
   return cat(device(), "-", device());
 }
 
+std::vector<std::string> read_keys(const ServeOptions& o) {
+  std::vector<std::string> keys;
+  if (!o.api_key.empty()) keys.push_back(o.api_key);
+  if (const char* key = std::getenv("PUYU_API_KEY"); key && *key) keys.emplace_back(key);
+  if (o.api_key_file.empty()) return keys;
+  std::ifstream file(o.api_key_file);
+  const size_t before = keys.size();
+  for (std::string line; std::getline(file, line);) {
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    if (!line.empty()) keys.push_back(line);
+  }
+  // A file that holds nothing must not open the server to everybody.
+  if (keys.size() == before) fail("[serve] api_key_file: expected a key a line in '", o.api_key_file, "', found none");
+  return keys;
+}
+
+// Takes as long for a wrong key as for the right one.
+bool same_key(const std::string& a, const std::string& b) {
+  unsigned differ = a.size() != b.size();
+  for (size_t i = 0; i < a.size(); ++i)
+    differ |= static_cast<unsigned>(static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i % b.size()]));
+  return differ == 0;
+}
+
+HttpOptions http_options(const ServeOptions& o) {
+  HttpOptions h{o.host, o.port, o.max_body_bytes, 1024, o.timeout_seconds, o.grace_seconds, {}};
+  if (o.cors_origin.find_first_of("\r\n") != std::string::npos) fail("[serve] cors_origin: expected one line");
+  if (!o.cors_origin.empty()) h.headers = {{"Access-Control-Allow-Origin", o.cors_origin}, {"Vary", "Origin"}};
+  return h;
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -77,12 +111,13 @@ struct Server::Impl {
       : model(m),
         options(o),
         created(std::time(nullptr)),
-        http({o.host, o.port, o.max_body_bytes, 1024, o.timeout_seconds, o.grace_seconds},
-             [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
+        keys(read_keys(o)),
+        http(http_options(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
         loop(m.engine) {
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
   void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
+  void check_key(const HttpRequest& r) const;
   HttpReply get(const std::string& path) const;
   void generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x);
   void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids);
@@ -91,14 +126,44 @@ struct Server::Impl {
   ServeOptions options;
   SamplingOptions defaults;
   int64_t created;
+  std::vector<std::string> keys;  // empty: the server is open
   std::atomic<int64_t> pending{0};
   HttpServer http;
   EngineLoop loop;  // after http: ends first, so no answer outlives the transport
 };
 
+void Server::Impl::check_key(const HttpRequest& r) const {
+  if (keys.empty() || r.path == "/health") return;
+  const std::string bearer = "Bearer ";
+  const std::string given = r.authorization.starts_with(bearer) ? r.authorization.substr(bearer.size()) : r.api_key;
+  bool known = false;
+  for (const std::string& key : keys) known |= same_key(given, key);
+  if (!known)
+    throw ApiError(401, "expected an API key that this server knows, as 'Authorization: Bearer KEY'", "",
+                   "invalid_api_key");
+}
+
 void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x) {
   const bool chat = r.path == "/v1/chat/completions";
   try {
+    // A browser asks before it sends a key.
+    if (r.method == "OPTIONS" && !options.cors_origin.empty())
+      return x->reply({200,
+                       "",
+                       "text/plain",
+                       {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+                        {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
+                        {"Access-Control-Max-Age", "86400"}}});
+    check_key(r);
+    const bool tokenize = r.path == "/tokenize";
+    if (tokenize || r.path == "/detokenize") {
+      if (r.method != "POST") throw ApiError(405, cat(r.method, " ", r.path, ": expected POST"));
+      return x->reply({200,
+                       tokenize ? tokenize_body(model.tokenizer, model.engine.context_length(), r.body)
+                                : detokenize_body(model.tokenizer, r.body),
+                       "application/json",
+                       {}});
+    }
     if (!chat && r.path != "/v1/completions") {
       HttpReply reply = get(r.path);
       if (r.method != "GET") throw ApiError(405, cat(r.method, " ", r.path, ": expected GET"));

@@ -132,6 +132,15 @@ TEST_F(ServeTest, EndpointsAndErrors) {
   EXPECT_EQ(longer.status, 400u);
   EXPECT_EQ(Json::parse(longer.body).at("error").at("param"), Json("messages"));
   EXPECT_TRUE(becomes_idle());
+  const Json ids = Json::parse(call("POST", "/tokenize", R"({"prompt":"hello 你好","add_special_tokens":false})").body);
+  const std::string back = call("POST", "/detokenize", cat(R"({"tokens":)", ids.at("tokens").dump(), "}")).body;
+  EXPECT_EQ(Json::parse(back).at("prompt"), Json("hello 你好"));
+  EXPECT_EQ(ids.at("count").as_int(), static_cast<int64_t>(ids.at("tokens").size()));
+  for (const char* body : {"{", "[]", "{}", R"({"tokens":"x"})", R"({"tokens":[1.5]})", R"({"tokens":[-1]})",
+                           R"({"tokens":[99999999]})", R"({"tokens":[],"more":1})"})
+    EXPECT_EQ(call("POST", "/detokenize", body).status, 400u) << body;
+  for (const char* body : {"{}", R"({"prompt":1})", R"({"prompt":"a","more":1})"})
+    EXPECT_EQ(call("POST", "/tokenize", body).status, 400u) << body;
 }
 
 TEST_F(ServeTest, LimitsAreAnswered) {

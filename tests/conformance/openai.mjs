@@ -140,3 +140,23 @@ test("a client that aborts in mid-stream frees its place", async () => {
   const answer = await patient(() => other.chat.completions.create(ask));
   assert.equal(answer.usage.completion_tokens, 12);
 });
+
+test("keys and origins", async () => {
+  const closed = await serve("--api_key=right", "--cors_origin=https://page.example");
+  const as = (apiKey) => new OpenAI({ baseURL: closed + "/v1", apiKey, maxRetries: 0 });
+  for (const key of ["wrong", "rightx", "righ", "rightright"]) {
+    const e = await failure(as(key).chat.completions.create(ask));
+    assert.ok(e instanceof OpenAI.AuthenticationError, key);
+    assert.equal(e.code, "invalid_api_key");
+  }
+  await as("right").chat.completions.create(ask);
+  assert.equal((await fetch(closed + "/v1/models")).status, 401);
+  assert.equal((await fetch(closed + "/health")).status, 200);
+  assert.equal((await fetch(closed + "/tokenize", { method: "POST", body: "{}" })).status, 401);
+  assert.equal((await fetch(closed + "/v1/models", { headers: { "x-api-key": "right" } })).status, 200);
+  const preflight = await fetch(closed + "/v1/chat/completions", { method: "OPTIONS" });
+  assert.equal(preflight.status, 200);
+  assert.equal(preflight.headers.get("access-control-allow-origin"), "https://page.example");
+  const { response } = await as("right").chat.completions.create({ ...ask, stream: true }).withResponse();
+  assert.equal(response.headers.get("access-control-allow-origin"), "https://page.example");
+});
