@@ -81,9 +81,34 @@ constexpr int64_t kMaxChoices = 128;
 
 std::vector<Prompt> prompt_texts(const Json& v) {
   if (v.is_string()) return {{v.as_string(), {}}};
-  if (!v.is_array() || v.size() == 0) refuse("prompt", "expected a string or a list of at least one string");
+  if (!v.is_array() || v.size() == 0) refuse("prompt", "expected text, token ids, or a list of them, not empty");
+  if (v.as_array()[0].is_number()) return {{"", {}}};  // ids of one prompt: prompt_ids()
   std::vector<Prompt> out;
-  for (size_t i = 0; i < v.size(); ++i) out.push_back({text(v.as_array()[i], cat("prompt[", i, "]")), {}});
+  for (size_t i = 0; i < v.size(); ++i) {
+    const Json& p = v.as_array()[i];
+    out.push_back({p.is_array() ? std::string() : text(p, cat("prompt[", i, "]")), {}});
+  }
+  return out;
+}
+
+std::vector<int32_t> ids_of(const Json& v, const std::string& field) {
+  if (v.size() == 0) refuse(field, "expected at least one token id");
+  std::vector<int32_t> out;
+  for (size_t i = 0; i < v.size(); ++i)
+    out.push_back(static_cast<int32_t>(
+        integer(v.as_array()[i], cat(field, "[", i, "]"), 0, std::numeric_limits<int32_t>::max())));
+  return out;
+}
+
+// For each prompt its ids, empty where it is text.
+std::vector<std::vector<int32_t>> prompt_ids(const Json& v) {
+  if (v.is_string()) return {{}};
+  if (v.as_array()[0].is_number()) return {ids_of(v, "prompt")};
+  std::vector<std::vector<int32_t>> out;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const Json& p = v.as_array()[i];
+    out.push_back(p.is_array() ? ids_of(p, cat("prompt[", i, "]")) : std::vector<int32_t>());
+  }
   return out;
 }
 
@@ -162,9 +187,9 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   else if (key == "stream_options")
     r.include_usage = include_usage(v);
   else if (key == "messages" && r.chat)
-    r.prompts = {{"", messages(v)}};
+    r.prompts = {{"", messages(v)}}, r.ids = {{}};
   else if (key == "prompt" && !r.chat)
-    r.prompts = prompt_texts(v);
+    r.prompts = prompt_texts(v), r.ids = prompt_ids(v);
   else if (key == "n")
     r.n = integer(v, key, 1, kMaxChoices);
   else if (among(kRefused)) {

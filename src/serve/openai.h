@@ -19,8 +19,9 @@ class ApiError : public Error {
 
 struct ApiRequest {
   bool chat = true;
-  std::vector<Prompt> prompts;  // one, but for completions of a list
-  int64_t n = 1;                // answers to each; choice i answers prompts[i / n]
+  std::vector<Prompt> prompts;            // one, but for completions of a list
+  std::vector<std::vector<int32_t>> ids;  // of each prompt, where it was sent as ids; else empty
+  int64_t n = 1;                          // answers to each; choice i answers prompts[i / n]
   SamplingOptions sampling;
   bool stream = false, include_usage = false;
 };

@@ -78,6 +78,10 @@ TEST(OpenAi, RefusesByNameOfTheField) {
   for (auto& [field, name] : bad) EXPECT_EQ(refusal(with(field)), cat("400 ", name)) << field;
   EXPECT_EQ(refusal(R"({"model":"m","prompt":["a",2]})", false), "400 prompt[1]");
   EXPECT_EQ(refusal(R"({"model":"m","prompt":[]})", false), "400 prompt");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[1,"a"]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[[1],[]]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[1,-2]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":{"a":1}})", false), "400 prompt");
   EXPECT_EQ(refusal(R"({"model":"m","prompt":["a","b"],"n":65})", false), "400 prompt");
   EXPECT_EQ(refusal(R"({"model":"m","prompt":"a","echo":true})", false), "400 echo");
 }
@@ -85,6 +89,8 @@ TEST(OpenAi, RefusesByNameOfTheField) {
 TEST(OpenAi, SeveralChoices) {
   const ApiRequest r = parse(R"({"model":"m","prompt":["a","b"],"n":2})", false);
   EXPECT_EQ(r.prompts[1].text, "b");
+  EXPECT_EQ(parse(R"({"model":"m","prompt":[7,8]})", false).ids, (std::vector<std::vector<int32_t>>{{7, 8}}));
+  EXPECT_EQ(parse(R"({"model":"m","prompt":[[7],"b"]})", false).ids, (std::vector<std::vector<int32_t>>{{7}, {}}));
   const Generation a{"x", 5, 3, FinishReason::kLength}, b{"y", 7, 2, FinishReason::kStop};
   const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}));
   EXPECT_EQ(j.at("choices").as_array()[3].at("index"), Json(3));

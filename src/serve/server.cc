@@ -247,13 +247,17 @@ void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& 
         x->event(all->answer.text(i, piece));
         return true;
       };
+      const auto tokens = static_cast<int64_t>(r.ids[i / n].size());  // 0: a text
       Request q = model.request(r.prompts[i / n], r.sampling, r.stream ? on_text : OnText(),
-                                [this, x, all, i](const Generation& g) {
+                                [this, x, all, i, tokens](const Generation& g) {
                                   if (all->refused) return;
                                   if (all->left == 1) --pending;
-                                  all->finish(i, g, *x);
+                                  Generation counted = g;
+                                  if (tokens) counted.prompt_tokens = tokens;
+                                  all->finish(i, counted, *x);
                                 });
       q.sample = i % n;
+      if (!r.ids[i / n].empty()) q.prompt = r.ids[i / n];
       ids.push_back(model.engine.submit(std::move(q)));
     }
   } catch (const Error&) {

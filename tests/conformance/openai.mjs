@@ -89,6 +89,13 @@ test("n answers to each of several prompts, whole and streamed", async () => {
   const batch = await complete({ prompt: ["hello", "the cat"], n: 2 });
   const alone = await complete({ prompt: "the cat", n: 2 });
   assert.deepEqual(batch.choices.slice(2).map((c) => c.text), alone.choices.map((c) => c.text));
+  const post = (body) => fetch(url + "/tokenize", { method: "POST", body: JSON.stringify(body) }).then((r) => r.json());
+  const { tokens } = await post({ prompt: "the cat" });
+  const ids = await complete({ prompt: [tokens, tokens], n: 2 });
+  assert.deepEqual(ids.choices.slice(2).map((c) => c.text), alone.choices.map((c) => c.text));
+  assert.equal(ids.usage.prompt_tokens, 2 * tokens.length);
+  assert.equal((await complete({ prompt: tokens })).choices[0].text, alone.choices[0].text);
+  assert.equal((await failure(complete({ prompt: [99999999] }))).status, 400);
   const refused = await failure(complete({ prompt: ["hello", "hello world ".repeat(400)] }));
   assert.equal(refused.status, 400);  // all or none, and the first one's place is free again
 });
