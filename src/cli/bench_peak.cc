@@ -240,21 +240,21 @@ std::vector<Limit> measure_reading(int rounds) {
   const size_t bytes = kStreamBytes * 2;
   Arena arena("read", static_cast<int64_t>(bytes) + 4096);  // huge pages, as weights have them
   char* data = static_cast<char*>(arena.alloc(DType::kU8, {static_cast<int64_t>(bytes)}).data);
-    parallel_for(static_cast<int64_t>(bytes >> 20),
-                 [&](int64_t i) { std::fill_n(data + (i << 20), 1 << 20, static_cast<char>(i)); });
-    std::vector<Limit> out;
-    for (int threads : thread_counts()) {
-      Spread s = measure(rounds, [&] { return read_rate(data, bytes, threads); });
-      out.push_back({"read", "1 GiB stream", threads, "B/s", s});
-    }
-    return out;
+  parallel_for(static_cast<int64_t>(bytes >> 20),
+               [&](int64_t i) { std::fill_n(data + (i << 20), 1 << 20, static_cast<char>(i)); });
+  std::vector<Limit> out;
+  for (int threads : thread_counts()) {
+    Spread s = measure(rounds, [&] { return read_rate(data, bytes, threads); });
+    out.push_back({"read", "1 GiB stream", threads, "B/s", s});
+  }
+  return out;
 }
 
 const Limit* best_limit(const std::vector<Limit>& limits, const std::string& name) {
-    const Limit* best = nullptr;
-    for (const Limit& l : limits)
-      if (l.name == name && (!best || l.rate.median > best->rate.median)) best = &l;
-    return best;
+  const Limit* best = nullptr;
+  for (const Limit& l : limits)
+    if (l.name == name && (!best || l.rate.median > best->rate.median)) best = &l;
+  return best;
 }
 
 }  // namespace puyu
