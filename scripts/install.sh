@@ -21,6 +21,21 @@ missing=()
 for p in $want; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=("$p")
 done
+
+# The npm clients that the conformance tests run, from the lock file into the build folder. Not fatal: without them those
+# tests are skipped.
+install_clients() {
+  local from to
+  from=$(cd "$(dirname "$0")/../tests/conformance" && pwd)
+  to=$from/../../build/release/conformance
+  command -v npm >/dev/null || { echo "no npm here: the conformance tests will be skipped"; return 0; }
+  cmp -s "$from/package-lock.json" "$to/package-lock.json" && [ -d "$to/node_modules" ] && return 0
+  [ $check = 1 ] && { echo "the npm clients of tests/conformance are not installed"; return 0; }
+  mkdir -p "$to" && cp "$from/package.json" "$from/package-lock.json" "$to/"
+  (cd "$to" && npm ci --no-audit --no-fund --loglevel=error) ||
+    { rm -f "$to/package-lock.json"; echo "npm ci failed: the conformance tests will be skipped"; }
+}
+[ "${1:-build}" = build ] || install_clients
 [ ${#missing[@]} -eq 0 ] && exit 0
 echo "puyu needs these Debian packages: ${missing[*]}"
 [ $check = 1 ] && { echo "install them with: apt-get install ${missing[*]}"; exit 1; }

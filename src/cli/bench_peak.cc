@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/parallel.h"
 #include "kernels/cpu/table.h"
+#include "tensor/arena.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -182,15 +183,20 @@ std::vector<int> thread_counts() {
 
 constexpr size_t kStreamBytes = size_t{512} << 20;  // per thread, in turns: above what a core's caches hold
 
+constexpr size_t kAhead = 2048;  // bytes asked for before they are read: one core alone keeps too few lines under way
+
 uint64_t read_stream(const char* p, size_t n) {
   typedef uint64_t Words __attribute__((vector_size(64)));
   Words sum[4] = {};
-  for (size_t i = 0; i + 256 <= n; i += 256)
+  for (size_t i = 0; i + 256 <= n; i += 256) {
+    if (i + kAhead < n)
+      for (int k = 0; k < 4; ++k) __builtin_prefetch(p + i + kAhead + 64 * k);
     for (int k = 0; k < 4; ++k) {
       Words w;
       __builtin_memcpy(&w, p + i + 64 * k, 64);
       sum[k] ^= w;
     }
+  }
   Words all = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
   return all[0] ^ all[1] ^ all[2] ^ all[3] ^ all[4] ^ all[5] ^ all[6] ^ all[7];
 }
@@ -232,13 +238,13 @@ std::vector<Limit> measure_arithmetic(int rounds) {
 
 std::vector<Limit> measure_reading(int rounds) {
   const size_t bytes = kStreamBytes * 2;
-  std::unique_ptr<char, decltype(&std::free)> data(static_cast<char*>(std::aligned_alloc(4096, bytes)), std::free);
-  if (!data) return {};
+  Arena arena("read", static_cast<int64_t>(bytes) + 4096);  // huge pages, as weights have them
+  char* data = static_cast<char*>(arena.alloc(DType::kU8, {static_cast<int64_t>(bytes)}).data);
   parallel_for(static_cast<int64_t>(bytes >> 20),
-               [&](int64_t i) { std::fill_n(data.get() + (i << 20), 1 << 20, static_cast<char>(i)); });
+               [&](int64_t i) { std::fill_n(data + (i << 20), 1 << 20, static_cast<char>(i)); });
   std::vector<Limit> out;
   for (int threads : thread_counts()) {
-    Spread s = measure(rounds, [&] { return read_rate(data.get(), bytes, threads); });
+    Spread s = measure(rounds, [&] { return read_rate(data, bytes, threads); });
     out.push_back({"read", "1 GiB stream", threads, "B/s", s});
   }
   return out;

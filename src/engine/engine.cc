@@ -18,6 +18,11 @@ SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
   return {o.max_batch, o.max_tokens_per_step, pages_for(tokens)};
 }
 
+int checked_bits(int bits) {
+  if (bits != 0 && bits != 4 && bits != 8) fail("[engine] kv_bits: expected 8, 4 or 0, got ", bits);
+  return bits;
+}
+
 uint64_t prompt_hash(const std::vector<int32_t>& ids) {
   return hash64({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t)});
 }
@@ -31,7 +36,9 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
       activations_("activations", kReserve),
       ctx_{Device::kCpu, &scratch_},
       scheduler_(limits(weights.config, options)),
-      kv_(weights.config, weights.compute, limits(weights.config, options).pages) {
+      kv_(weights.config, weights.compute, checked_bits(options.kv_bits), limits(weights.config, options).pages) {
+  if (!options.weights.empty() && options.weights != "w8a8" && options.weights != "w4a16")
+    fail("[engine] weights: expected w8a8, w4a16 or nothing, got '", options.weights, "'");
   if (weights.head != Head::kLanguage) fail("[engine] expected a language model, got one with a value head");
   refresh();
 }
@@ -43,19 +50,31 @@ void Engine::refresh() {
   rope_table_ = make_rope_table(*rope_arena_, c.max_position, c.hd(), c.rope_theta);
   std::vector<Tensor> plain;
   weights_.use().each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t) { plain.push_back(t); });
-  int64_t bytes = packed_weight_bytes(ctx_, weights_.output());
-  for (const Tensor& t : plain) bytes += t.rank == 2 ? packed_weight_bytes(ctx_, t) + 128 : 0;
-  if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", bytes + 128);
+  if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", kReserve);
   packed_arena_->release(0);
-  auto pack = [&](Tensor t) {
-    return pack_weight(ctx_, packed_arena_->alloc(DType::kU8, {packed_weight_bytes(ctx_, t)}).data, t);
-  };
   size_t i = 0;
   packed_.each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t layer) {
     const Tensor& from = plain[i++];
-    t = layer >= 0 && from.rank == 2 ? pack(from) : from;  // rows of the embedding are looked up, not multiplied
+    t = layer >= 0 && from.rank == 2 ? pack(from, options_.weights)
+                                     : from;  // rows of the embedding are looked up, not multiplied
   });
-  output_ = pack(weights_.output());
+  output_ = pack(weights_.output(), options_.weights == "w4a16" ? "" : options_.weights);
+}
+
+Tensor Engine::pack(Tensor w, const std::string& scheme) {
+  auto room = [&](int64_t bytes) { return packed_arena_->alloc(DType::kU8, {bytes}).data; };
+  if (scheme.empty()) return pack_weight(ctx_, room(packed_weight_bytes(ctx_, w)), w);
+  ScratchScope scope(scratch_);
+  const int64_t N = w.size(0), K = w.size(1), groups = (K + kQuantGroup - 1) / kQuantGroup;
+  if (scheme == "w8a8") {
+    Tensor q = scratch_.alloc(DType::kI8, {N, K}), scale = scratch_.alloc(DType::kF32, {N});
+    quantize_rows(ctx_, q, scale, w);
+    return pack_weight_int8(ctx_, room(packed_weight_bytes(ctx_, q)), q, scale);
+  }
+  Tensor q = scratch_.alloc(DType::kU8, {N, K}), scale = scratch_.alloc(DType::kF32, {N, groups}),
+         zero = scratch_.alloc(DType::kF32, {N, groups});
+  quantize_groups(ctx_, q, scale, zero, w);
+  return pack_weight_int4(ctx_, room(packed_int4_bytes(ctx_, N, K, w.dtype)), q, scale, zero, w.dtype);
 }
 
 int64_t Engine::context_length() const {
@@ -281,7 +300,8 @@ std::vector<Engine::Score> Engine::score_batch(const Batch& b) {
   std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
   target.push_back(-1);
   for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
-  Tensor h = model_forward(ctx_, activations_, weights_, b.ids.data(), T, b.sequences(rope_table_), nullptr);
+  Tensor h = model_forward(ctx_, activations_, weights_.config, packed_, weights_.compute, b.ids.data(), T,
+                           b.sequences(rope_table_), nullptr);
   Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
   fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
   std::vector<Score> out;

@@ -19,11 +19,17 @@ struct EngineOptions {
   int64_t max_batch = 64;
   int64_t max_tokens_per_step = 512;
   int64_t kv_tokens = 0;
+  std::string weights = "";
+  int kv_bits = 0;
   template <class F>
   void fields(F&& f) {
     f("max_batch", max_batch, "sequences that run at once");
     f("max_tokens_per_step", max_tokens_per_step, "tokens of one step: long prompts are prefilled in such chunks");
     f("kv_tokens", kv_tokens, "tokens that the key-value cache holds; 0 = one longest sequence or 512 a sequence");
+    f("weights", weights,
+      "w8a8 = products in int8, weights by output row and activations by token; w4a16 = weights of the blocks in 4 "
+      "bits, groups of 128; empty = as loaded");
+    f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
   }
 };
 
@@ -90,6 +96,7 @@ class Engine {
     uint64_t stream = 0;
     std::span<const int32_t> answer() const { return std::span(tokens).subspan(request.prompt.size()); }
   };
+  Tensor pack(Tensor weight, const std::string& scheme);
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled);
   std::vector<Token> choose(Tensor logits, const std::vector<int64_t>& sampled);
   int32_t choose_one(const Active& a, std::span<float> logits) const;

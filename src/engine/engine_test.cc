@@ -167,6 +167,66 @@ TEST(Engine, RefusesBadRequests) {
   EXPECT_EQ(engine.active(), 0);  // the good one of the two did not stay behind
 }
 
+void expect_quantised_weights_keep_every_promise(const char* scheme, double mean_nats) {
+  ModelConfig c = tiny();
+  c.hidden_size = 128, c.intermediate_size = 320, c.num_heads = 4;
+  Weights w = random_weights(c, DType::kF32);
+  EngineOptions small;
+  small.weights = scheme;
+  EngineOptions chunked = small;
+  chunked.max_tokens_per_step = 16, chunked.max_batch = 2, chunked.kv_tokens = 3 * kPage;
+  const auto prompts = prompts_of({5, 70, 33, 1});
+  Engine exact(w), a(w, small), b(w, chunked);
+  const auto ra = a.generate_tokens(prompts, sampling(20), {}), rb = b.generate_tokens(prompts, sampling(20), {});
+  double sum = 0, n = 0;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    expect_same(ra[i], rb[i], "prompt " + std::to_string(i));
+    std::vector<int32_t> all = prompts[i];
+    all.insert(all.end(), ra[i].tokens.begin(), ra[i].tokens.end());
+    a.score({all}, [&](size_t, const Engine::Score& s) {  // scoring goes through the same int8 weights
+      const size_t count = ra[i].logp.size();
+      EXPECT_EQ(0, std::memcmp(s.logp.data() + s.logp.size() - count, ra[i].logp.data(), count * sizeof(float)));
+      exact.score({all}, [&](size_t, const Engine::Score& e) {
+        for (size_t t = 0; t < count; ++t, ++n) sum += std::abs(e.logp[e.logp.size() - count + t] - ra[i].logp[t]);
+      });
+    });
+  }
+  EXPECT_GT(sum, 0) << "nothing was quantised";
+  EXPECT_LT(sum / n, mean_nats);
+  small.weights = "w9";
+  EXPECT_THROW(Engine(w, small), Error);
+}
+TEST(Engine, Int8WeightsKeepEveryPromise) { expect_quantised_weights_keep_every_promise("w8a8", 0.1); }
+TEST(Engine, Int4WeightsKeepEveryPromise) { expect_quantised_weights_keep_every_promise("w4a16", 1.5); }
+
+TEST(Engine, QuantisedCacheKeepsEveryPromise) {
+  Weights w = random_weights(tiny(), DType::kF32);
+  const auto prompts = prompts_of({5, 140, 33, 1});
+  Engine exact(w);
+  for (int bits : {8, 4}) {
+    EngineOptions whole, chunked;
+    whole.kv_bits = chunked.kv_bits = bits;
+    chunked.max_tokens_per_step = 16, chunked.max_batch = 2, chunked.kv_tokens = 4 * kPage;
+    Engine a(w, whole), b(w, chunked);
+    const auto ra = a.generate_tokens(prompts, sampling(20), {}), rb = b.generate_tokens(prompts, sampling(20), {});
+    double sum = 0, n = 0;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      expect_same(ra[i], rb[i], cat(bits, " bits, prompt ", i));
+      std::vector<int32_t> all = prompts[i];
+      all.insert(all.end(), ra[i].tokens.begin(), ra[i].tokens.end());
+      exact.score({all}, [&](size_t, const Engine::Score& s) {
+        for (size_t t = 0; t < ra[i].logp.size(); ++t, ++n)
+          sum += std::abs(s.logp[prompts[i].size() - 1 + t] - ra[i].logp[t]);
+      });
+    }
+    EXPECT_GT(sum / n, 0) << "nothing was quantised";
+    EXPECT_LT(sum / n, bits == 8 ? 0.02 : 0.3) << "nats";
+  }
+  EngineOptions bad;
+  bad.kv_bits = 3;
+  EXPECT_THROW(Engine(w, bad), Error);
+}
+
 TEST(Engine, RefreshSeesNewWeights) {
   Weights w = random_weights(tiny(), DType::kF32), other = random_weights(tiny(), DType::kF32, 8);
   Engine engine(w);

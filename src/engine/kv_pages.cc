@@ -25,15 +25,16 @@ void PageAllocator::release(int32_t page) {
   if (--refs == 0) free_.push_back(page);
 }
 
-int64_t KvPages::bytes_per_token(const ModelConfig& c, DType act) {
-  return 2 * c.num_layers * c.num_kv_heads * c.hd() * dtype_size(act);
+int64_t KvPages::bytes_per_token(const ModelConfig& c, DType act, int bits) {
+  return 2 * c.num_layers * c.num_kv_heads * (bits ? kv_row_bytes(c.hd(), bits) : c.hd() * dtype_size(act));
 }
 
-KvPages::KvPages(const ModelConfig& c, DType act, int64_t pages)
-    : arena("kv pages", bytes_per_token(c, act) * pages * kPage + 256 * c.num_layers) {
+KvPages::KvPages(const ModelConfig& c, DType act, int bits, int64_t pages)
+    : arena("kv pages", bytes_per_token(c, act, bits) * pages * kPage + 256 * c.num_layers) {
   for (int64_t l = 0; l < c.num_layers; ++l) {
-    k.push_back(arena.alloc(act, {pages, c.num_kv_heads, kPage, c.hd()}));
-    v.push_back(arena.alloc(act, {pages, c.num_kv_heads, kPage, c.hd()}));
+    for (auto* list : {&k, &v})
+      list->push_back(arena.alloc(bits ? DType::kU8 : act,
+                                  {pages, c.num_kv_heads, kPage, bits ? kv_row_bytes(c.hd(), bits) : c.hd()}));
   }
 }
 

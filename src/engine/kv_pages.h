@@ -25,10 +25,11 @@ class PageAllocator {
   std::vector<int32_t> refs_;
 };
 
-// Per layer: act [pages, KV, kPage, HD]. Memory becomes real when a page is first written.
+// Per layer: act [pages, KV, kPage, HD], or rows of 8 or 4 bits a number (kernels.h, kv_row_bytes). Memory becomes real
+// when a page is first written.
 struct KvPages {
-  KvPages(const ModelConfig& c, DType act, int64_t pages);
-  static int64_t bytes_per_token(const ModelConfig& c, DType act);
+  KvPages(const ModelConfig& c, DType act, int bits, int64_t pages);
+  static int64_t bytes_per_token(const ModelConfig& c, DType act, int bits);
   Arena arena;
   std::vector<Tensor> k, v;
 };

@@ -18,6 +18,11 @@ void linear_dx(Ctx&, Tensor, Tensor, Tensor, bool) { no_cuda("linear_dx"); }
 void linear_dw(Ctx&, Tensor, Tensor, Tensor) { no_cuda("linear_dw"); }
 int64_t packed_weight_bytes(const Ctx&, Tensor) { no_cuda("packed_weight_bytes"); }
 Tensor pack_weight(Ctx&, void*, Tensor) { no_cuda("pack_weight"); }
+void quantize_rows(Ctx&, Tensor, Tensor, Tensor) { no_cuda("quantize_rows"); }
+Tensor pack_weight_int8(Ctx&, void*, Tensor, Tensor) { no_cuda("pack_weight_int8"); }
+void quantize_groups(Ctx&, Tensor, Tensor, Tensor, Tensor) { no_cuda("quantize_groups"); }
+int64_t packed_int4_bytes(const Ctx&, int64_t, int64_t, DType) { no_cuda("packed_int4_bytes"); }
+Tensor pack_weight_int4(Ctx&, void*, Tensor, Tensor, Tensor, DType) { no_cuda("pack_weight_int4"); }
 void rope(Ctx&, Tensor, const int32_t*, Tensor, Heads, bool) { no_cuda("rope"); }
 void attention_packed(Ctx&, Tensor, Tensor, Tensor, Heads, const PackedSeqs&) { no_cuda("attention"); }
 void attention_backward(Ctx&, Tensor, Tensor, Tensor, Tensor, Tensor, Heads, const PackedSeqs&) {

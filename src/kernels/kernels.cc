@@ -10,6 +10,11 @@ namespace {
 
 bool is_act(const Tensor& t) { return t.dtype == DType::kF32 || t.dtype == DType::kBF16; }
 
+// A weight of the activations' dtype, or one of int8 or int4 in panels.
+bool multiplies(const Tensor& x, const Tensor& w) {
+  return w.dtype == x.dtype || ((w.dtype == DType::kI8 || w.dtype == DType::kI4) && w.layout == Layout::kPacked);
+}
+
 // Shapes come from the model's own config, so a mismatch is a programmer's error.
 void want(bool ok, const char* op, const char* rule, std::initializer_list<Tensor> tensors) {
   if (ok) [[likely]]
@@ -52,7 +57,7 @@ void rmsnorm_backward(Ctx& ctx, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tenso
   PUYU_CALL(rmsnorm_backward, ctx, dx, dw, dy, x, w, rstd);
 }
 void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
-  want(is_act(x) && is_act(y) && w.dtype == x.dtype && x.rank == 2 && w.rank == 2 && y.rank == 2 &&
+  want(is_act(x) && is_act(y) && multiplies(x, w) && x.rank == 2 && w.rank == 2 && y.rank == 2 &&
            x.shape[1] == w.shape[1] && y.shape[0] == x.shape[0] && y.shape[1] == w.shape[0] &&
            (!residual || (residual.dtype == y.dtype && residual.numel() == y.numel())),
        "linear", "y [M, N], x [M, K], w [N, K], residual as y", {y, x, w, residual});
@@ -75,6 +80,35 @@ Tensor pack_weight(Ctx& ctx, void* dst, Tensor w) {
   want(is_act(w) && w.rank == 2 && w.layout == Layout::kPlain, "pack_weight", "w [N, K] plain", {w});
   return PUYU_CALL(pack_weight, ctx, dst, w);
 }
+void quantize_rows(Ctx& ctx, Tensor q, Tensor scale, Tensor x) {
+  want(is_act(x) && x.rank == 2 && q.dtype == DType::kI8 && q.rank == 2 && q.shape[0] == x.shape[0] &&
+           q.shape[1] == x.shape[1] && scale.dtype == DType::kF32 && scale.numel() == x.shape[0],
+       "quantize_rows", "q i8 [M, K], scale f32 [M], x [M, K]", {q, scale, x});
+  PUYU_CALL(quantize_rows, ctx, q, scale, x);
+}
+Tensor pack_weight_int8(Ctx& ctx, void* dst, Tensor q, Tensor scale) {
+  want(q.dtype == DType::kI8 && q.rank == 2 && q.layout == Layout::kPlain && scale.dtype == DType::kF32 &&
+           scale.numel() == q.shape[0],
+       "pack_weight_int8", "q i8 [N, K] plain, scale f32 [N]", {q, scale});
+  return PUYU_CALL(pack_weight_int8, ctx, dst, q, scale);
+}
+void quantize_groups(Ctx& ctx, Tensor q, Tensor scale, Tensor zero, Tensor w) {
+  want(is_act(w) && w.rank == 2 && q.dtype == DType::kU8 && q.numel() == w.numel() && scale.dtype == DType::kF32 &&
+           zero.dtype == DType::kF32 && scale.numel() == zero.numel() &&
+           scale.numel() == w.shape[0] * ((w.shape[1] + kQuantGroup - 1) / kQuantGroup),
+       "quantize_groups", "q u8 [N, K], scale and zero f32 [N, K / 128], w [N, K]", {q, scale, zero, w});
+  PUYU_CALL(quantize_groups, ctx, q, scale, zero, w);
+}
+int64_t packed_int4_bytes(const Ctx& ctx, int64_t N, int64_t K, DType act) {
+  return PUYU_CALL(packed_int4_bytes, ctx, N, K, act);
+}
+Tensor pack_weight_int4(Ctx& ctx, void* dst, Tensor q, Tensor scale, Tensor zero, DType act) {
+  want(q.dtype == DType::kU8 && q.rank == 2 && q.layout == Layout::kPlain && scale.dtype == DType::kF32 &&
+           scale.numel() == q.shape[0] * ((q.shape[1] + kQuantGroup - 1) / kQuantGroup) &&
+           zero.numel() == scale.numel(),
+       "pack_weight_int4", "q u8 [N, K] plain, scale and zero f32 [N, K / 128]", {q, scale, zero});
+  return PUYU_CALL(pack_weight_int4, ctx, dst, q, scale, zero, act);
+}
 void rope(Ctx& ctx, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse) {
   want(is_act(qkv) && qkv.size(1) == heads.row() && table.dtype == DType::kF32 && table.size(1) == heads.dim, "rope",
        "qkv [T, (H + 2 KV) HD], table f32 [max_pos, HD]", {qkv, table});
@@ -94,9 +128,14 @@ void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse,
   PUYU_CALL(attention_backward, ctx, dqkv, do_, o, lse, qkv, heads, seqs);
 }
 void kv_append(Ctx& ctx, Tensor qkv, Heads heads, const PagedSeqs& seqs) {
-  want(qkv.size(1) == heads.row() && seqs.k_pages.dtype == qkv.dtype && seqs.k_pages.size(1) == heads.kv &&
-           seqs.k_pages.size(2) == kPage && seqs.k_pages.size(3) == heads.dim,
-       "kv_append", "qkv [T, (H + 2 KV) HD], pages [P, KV, 64, HD]", {qkv, seqs.k_pages});
+  const Tensor &k = seqs.k_pages, &v = seqs.v_pages;
+  const int64_t row = k.size(3), dim = heads.dim;
+  const bool plain = k.dtype == qkv.dtype && row == dim;
+  const bool quantised =
+      k.dtype == DType::kU8 && dim % 2 == 0 && (row == kv_row_bytes(dim, 8) || row == kv_row_bytes(dim, 4));
+  want(qkv.size(1) == heads.row() && (plain || quantised) && k.size(1) == heads.kv && k.size(2) == kPage &&
+           v.dtype == k.dtype && v.numel() == k.numel(),
+       "kv_append", "qkv [T, (H + 2 KV) HD], pages [P, KV, 64, HD] or quantised rows", {qkv, k, v});
   PUYU_CALL(kv_append, ctx, qkv, heads, seqs);
 }
 void attention(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeqs& seqs) {
@@ -119,9 +158,9 @@ void swiglu_backward(Ctx& ctx, Tensor dgate, Tensor dup, Tensor dy, Tensor gate,
 }
 void fused_cross_entropy(Ctx& ctx, const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, Tensor w,
                          const int32_t* target, const float* coef) {
-  want(is_act(x) && x.dtype == w.dtype && x.size(1) == w.size(1) && out.logp.numel() == x.size(0) &&
+  want(is_act(x) && multiplies(x, w) && x.size(1) == w.size(1) && out.logp.numel() == x.size(0) &&
            (!dx || dx.numel() == x.numel()) && (!dw || (dw.dtype == DType::kF32 && dw.numel() == w.numel())) &&
-           (!(dx || dw) || coef),
+           (!(dx || dw) || (coef && x.dtype == w.dtype)),
        "fused_cross_entropy", "x [T, D], w [V, D], logp f32 [T], dx as x, dw f32 as w", {x, w, out.logp, dx, dw});
   PUYU_CALL(fused_cross_entropy, ctx, out, dx, dw, x, w, target, coef);
 }

@@ -37,12 +37,16 @@ struct PackedSeqs {
 // Sequences whose keys and values live in pages of kPage tokens. Sequence i brings new tokens [cu[i], cu[i+1]) that
 // stand at positions past[i], past[i]+1, …; key position p is in page table[i * max_pages + p / kPage].
 inline constexpr int64_t kPage = 64;  // also attention's key tile, so tiles align with absolute positions
+// A quantised key or value of one head: scale and zero in f32, then HD numbers of 8 or 4 bits. x = zero + scale q, zero
+// the least element and scale (max - min) / (2^bits - 1), after RoPE: no calibration (LMDeploy's kv int8 and int4).
+constexpr int64_t kv_row_bytes(int64_t head_dim, int bits) { return 8 + head_dim * bits / 8; }
 struct PagedSeqs {
   const int32_t* cu = nullptr;     // [n + 1]
   const int32_t* past = nullptr;   // [n] tokens in the pages before this call
   const int32_t* table = nullptr;  // [n, max_pages]
   int64_t n = 0, max_pages = 0;
-  Tensor k_pages, v_pages;  // act [pages, KV, kPage, HD]
+  // act [pages, KV, kPage, HD], or u8 [pages, KV, kPage, kv_row_bytes(HD, bits)]
+  Tensor k_pages, v_pages;
 };
 
 // y[t] = table[ids[t]].   y: act [T, D]  table: act [V, D]
@@ -56,7 +60,7 @@ void rmsnorm(Ctx&, Tensor y, Tensor rstd, Tensor x, Tensor w, float eps);
 void rmsnorm_backward(Ctx&, Tensor dx, Tensor dw, Tensor dy, Tensor x, Tensor w, Tensor rstd);
 
 // y = x w^T (+ residual).   x: [M, K]  w: [N, K] plain or packed  y: [M, N] act or f32  residual: as y or none, may be
-// y
+// y. With w int8 (pack_weight_int8) each row of x is quantised as it comes: W8A8.
 void linear(Ctx&, Tensor y, Tensor x, Tensor w, Tensor residual = {});
 // dx = dy w (or += with accumulate).   dy: [M, N]  w: [N, K]  dx: [M, K]
 void linear_dx(Ctx&, Tensor dx, Tensor dy, Tensor w, bool accumulate = false);
@@ -65,6 +69,22 @@ void linear_dw(Ctx&, Tensor dw, Tensor dy, Tensor x);
 // Bytes and order of a weight packed once for many small products (decode). dst: u8 [packed_weight_bytes].
 int64_t packed_weight_bytes(const Ctx&, Tensor w);
 Tensor pack_weight(Ctx&, void* dst, Tensor w);
+
+// x[m] = scale[m] q[m] nearly: scale = max |x[m]| / 127, q rounded to the nearest (even on ties); a row of zeros has
+// scale 0.   x: act [M, K]  q: i8 [M, K]  scale: f32 [M]
+void quantize_rows(Ctx&, Tensor q, Tensor scale, Tensor x);
+// A weight of int8 with one scale an output row, for linear().   q: i8 [N, K]  scale: f32 [N]
+// dst: u8 [packed_weight_bytes(q)]. Sums of products are exact integers.
+Tensor pack_weight_int8(Ctx&, void* dst, Tensor q, Tensor scale);
+
+// w[n, k] = scale[n, k / 128] (q[n, k] - zero[n, k / 128]) nearly, q and zero in 0 … 15: each group's range, which
+// holds 0, in 15 steps, rounded to the nearest.   w: act [N, K]  q: u8 [N, K]  scale, zero: f32 [N, ceil(K / 128)]
+inline constexpr int64_t kQuantGroup = 128;
+void quantize_groups(Ctx&, Tensor q, Tensor scale, Tensor zero, Tensor w);
+// A weight of 4 bits for linear() with x of type `act`: W4A16, numbers become act as they are used.
+// dst: u8 [packed_int4_bytes(N, K, act)]
+int64_t packed_int4_bytes(const Ctx&, int64_t N, int64_t K, DType act);
+Tensor pack_weight_int4(Ctx&, void* dst, Tensor q, Tensor scale, Tensor zero, DType act);
 
 // Rotates q and k of each row in place by its position (rotate-half form). table: f32 [max_pos, HD]: HD/2 cosines, then
 // HD/2 sines. inverse = the backward pass.   qkv: act [T, heads.row()]

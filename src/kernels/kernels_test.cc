@@ -138,6 +138,66 @@ TEST_P(Kernels, Linear) {
   }
 }
 
+TEST_P(Kernels, LinearInt8) {
+  for (auto [M, N, K] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {40, 300, 600}, {70, 33, 2100}}) {
+    SCOPED_TRACE(::testing::Message() << "M=" << M << " N=" << N << " K=" << K);
+    Vec<double> x = random(M * K), w = random(N * K), r = random(M * N), y(M * N);
+    for (int64_t k = 0; k < K; ++k) x[k] = 0;  // a row of zeros
+    Tensor X = put(x, {M, K}), W = put(w, {N, K}), YF = blank({M, N}, DType::kF32), Y = blank({M, N}, dtype);
+    Tensor xq = arena.alloc(DType::kI8, {M, K}), xs = arena.alloc(DType::kF32, {M});
+    Tensor wq = arena.alloc(DType::kI8, {N, K}), ws = arena.alloc(DType::kF32, {N});
+    quantize_rows(ctx, xq, xs, X), quantize_rows(ctx, wq, ws, W);
+    for (int64_t i = 0; i < N * K; ++i)
+      EXPECT_LE(std::abs(w[i] - wq.as<int8_t>()[i] * ws.as<float>()[i / K]), 0.5001 * ws.as<float>()[i / K]) << i;
+    for (int64_t m = 0; m < M; ++m)
+      for (int64_t n = 0; n < N; ++n) {
+        int64_t sum = 0;
+        for (int64_t k = 0; k < K; ++k) sum += xq.as<int8_t>()[m * K + k] * wq.as<int8_t>()[n * K + k];
+        y[m * N + n] = static_cast<double>(sum) * xs.as<float>()[m] * ws.as<float>()[n];
+      }
+    Tensor packed = pack_weight_int8(ctx, arena.alloc(DType::kU8, {packed_weight_bytes(ctx, wq)}).data, wq, ws);
+    linear(ctx, YF, X, packed);
+    const Vec<double> got = get(YF);
+    for (int64_t i = 0; i < M * N; ++i) EXPECT_NEAR(got[i], y[i], 1e-6 * std::abs(y[i])) << i;  // integers are exact
+    for (int64_t i = 0; i < M * N; ++i) y[i] += r[i];
+    linear(ctx, Y, X, packed, put(r, {M, N}));
+    near(Y, y, "y + residual");
+  }
+}
+
+TEST_P(Kernels, LinearInt4) {
+  for (auto [M, N, K] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {40, 300, 600}, {500, 33, 1100}}) {
+    SCOPED_TRACE(::testing::Message() << "M=" << M << " N=" << N << " K=" << K);
+    const int64_t groups = (K + kQuantGroup - 1) / kQuantGroup;
+    Vec<double> x = random(M * K), w = random(N * K), r = random(M * N), rounded(N * K);
+    Tensor X = put(x, {M, K}), W = put(w, {N, K}), Y = blank({M, N}, dtype);
+    Tensor q = arena.alloc(DType::kU8, {N, K}), s = arena.alloc(DType::kF32, {N, groups}),
+           z = arena.alloc(DType::kF32, {N, groups});
+    quantize_groups(ctx, q, s, z, W);
+    for (int64_t i = 0; i < N * K; ++i) {
+      const int64_t g = i / K * groups + i % K / kQuantGroup;
+      const int number = static_cast<uint8_t*>(q.data)[i];
+      ASSERT_LE(number, 15);
+      rounded[i] = (number - z.as<float>()[g]) * s.as<float>()[g];
+      EXPECT_LE(std::abs(w[i] - rounded[i]), 1.001 * s.as<float>()[g]) << i;  // value and zero round apart
+      if (dtype == DType::kBF16) rounded[i] = to_float(to_bf16(static_cast<float>(rounded[i])));
+    }
+    Vec<double> y = ref::linear(x, rounded, M, N, K);
+    Tensor packed =
+        pack_weight_int4(ctx, arena.alloc(DType::kU8, {packed_int4_bytes(ctx, N, K, dtype)}).data, q, s, z, dtype);
+    linear(ctx, Y, X, packed);
+    near(Y, y, "y");
+    for (int64_t m : {int64_t{0}, M - 1}) {
+      Tensor P = blank({1, N}, dtype);
+      linear(ctx, P, X.rows(m, m + 1), packed);
+      EXPECT_EQ(get(P), get(Y.rows(m, m + 1))) << "row " << m;
+    }
+    for (int64_t i = 0; i < M * N; ++i) y[i] += r[i];
+    linear(ctx, Y, X, packed, put(r, {M, N}));
+    near(Y, y, "y + residual");
+  }
+}
+
 TEST_P(Kernels, LinearRowsDoNotDependOnTheBatch) {
   const int64_t M = 77, N = 130, K = 1000;
   Tensor X = put(random(M * K), {M, K}), W = put(random(N * K), {N, K}), Y = blank({M, N}, DType::kF32);
@@ -254,6 +314,49 @@ TEST_P(Kernels, PagedAttentionIsPackedAttention) {
     EXPECT_EQ(get(P.rows(a, a + b)), get(O.rows(150 + past[1], 150 + past[1] + b)));
     past[0] += a, past[1] += b;
   }
+}
+
+TEST_P(Kernels, QuantisedPages) {
+  const Vec<int32_t> cu{0, 150}, table{2, 0, 1};
+  for (int64_t dim : {32, 36, 128})
+    for (int bits : {8, 4}) {
+      SCOPED_TRACE(::testing::Message() << "dim=" << dim << " bits=" << bits);
+      const Heads h{4, 2, dim};
+      const int64_t T = 150, width = h.row(), row = kv_row_bytes(dim, bits);
+      Vec<double> x = random(T * width), rounded = x;
+      for (int64_t i = 0; i < dim; ++i) x[2 * dim + i] = rounded[2 * dim + i] = 0.5;  // a key without spread
+      Tensor X = put(x, {T, width}), O = blank({T, 4 * dim}, dtype), W = blank({T, 4 * dim}, dtype);
+      Tensor K = arena.alloc(DType::kU8, {3, 2, kPage, row}), V = arena.alloc(DType::kU8, {3, 2, kPage, row});
+      std::memset(K.data, 255, static_cast<size_t>(K.nbytes()));  // stale pages may hold anything
+      std::memset(V.data, 255, static_cast<size_t>(V.nbytes()));
+      const int32_t none = 0;
+      kv_append(ctx, X, h, {cu.data(), &none, table.data(), 1, 3, K, V});
+      // Every number in the pages is within half a step of its own, and attention sees what the pages hold.
+      for (int64_t t = 0; t < T; ++t)
+        for (int64_t head : {2, 3, 6, 7}) {
+          const auto* bytes = static_cast<const uint8_t*>((head % 2 ? V : K).data) +
+                              ((table[t / kPage] * 2 + head / 4) * kPage + t % kPage) * row;
+          float scale, zero;
+          std::memcpy(&scale, bytes, 4), std::memcpy(&zero, bytes + 4, 4);
+          for (int64_t i = 0; i < dim; ++i) {
+            const int q = bits == 8 ? bytes[8 + i] : bytes[8 + i % (dim / 2)] >> (i < dim / 2 ? 0 : 4) & 15;
+            double& v = rounded[t * width + head * dim + i];
+            EXPECT_LE(std::abs(zero + scale * q - v), 0.5001 * scale + 1e-7) << t << " " << head << " " << i;
+            v = zero + scale * q;
+          }
+        }
+      attention(ctx, W, {}, put(rounded, {T, width}), h, PackedSeqs{cu.data(), 1, T});
+      attention(ctx, O, X, h, {cu.data(), &none, table.data(), 1, 3, K, V});
+      near(O, get(W), "o");
+      // The same row by row, from the pages.
+      for (int32_t past : {149, 64, 63}) {
+        const Vec<int32_t> one{0, 1};
+        Tensor P = blank({1, 4 * dim}, dtype);
+        kv_append(ctx, X.rows(past, past + 1), h, {one.data(), &past, table.data(), 1, 3, K, V});
+        attention(ctx, P, X.rows(past, past + 1), h, {one.data(), &past, table.data(), 1, 3, K, V});
+        EXPECT_EQ(get(P), get(O.rows(past, past + 1))) << past;
+      }
+    }
 }
 
 TEST_P(Kernels, SwiGlu) {

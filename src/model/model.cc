@@ -28,13 +28,16 @@ void Batch::add(const int32_t* tokens, int64_t n) {
 
 Tensor model_forward(Ctx& ctx, Arena& arena, Weights& w, const int32_t* ids, int64_t T, const Sequences& seqs,
                      Pass* pass, Recompute level) {
-  const ModelConfig& c = w.config;
-  Model<Tensor>& m = w.use();
-  Tensor x = arena.alloc(w.compute, {T, c.hidden_size}), hidden = arena.alloc(w.compute, {T, c.hidden_size});
+  return model_forward(ctx, arena, w.config, w.use(), w.compute, ids, T, seqs, pass, level);
+}
+
+Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<Tensor>& m, DType act,
+                     const int32_t* ids, int64_t T, const Sequences& seqs, Pass* pass, Recompute level) {
+  Tensor x = arena.alloc(act, {T, c.hidden_size}), hidden = arena.alloc(act, {T, c.hidden_size});
   embedding(ctx, x, m.tok_embeddings, ids);
   if (pass) pass->layers.clear();
-  for (auto& layer : m.layers) {
-    Saved* s = pass ? &pass->layers.emplace_back(alloc_saved(arena, c, T, w.compute, level)) : nullptr;
+  for (const auto& layer : m.layers) {
+    Saved* s = pass ? &pass->layers.emplace_back(alloc_saved(arena, c, T, act, level)) : nullptr;
     block_forward(ctx, c, layer, x, seqs, s);
   }
   Tensor rstd = pass ? arena.alloc(DType::kF32, {T}) : Tensor{};

@@ -32,6 +32,10 @@ struct Pass {
 // Hidden states after the final norm, act [T, D], from `arena`. pass = null: inference.
 Tensor model_forward(Ctx& ctx, Arena& arena, Weights& w, const int32_t* ids, int64_t T, const Sequences& seqs,
                      Pass* pass, Recompute level = Recompute::kNone);
+// The same on any set of tensors, packed or quantised ones too; act: type of the activations.
+Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<Tensor>& m, DType act,
+                     const int32_t* ids, int64_t T, const Sequences& seqs, Pass* pass,
+                     Recompute level = Recompute::kNone);
 
 // dhidden [T, D]: gradient of the hidden states, destroyed. grads +=.
 void model_backward(Ctx& ctx, Weights& w, Model<Tensor>& grads, Tensor dhidden, const int32_t* ids,

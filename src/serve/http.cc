@@ -137,7 +137,8 @@ void Session::on_read(error_code ec) {
   auto& m = parser_->get();
   keep_alive_ = m.keep_alive(), chunked_ = m.version() >= 11;
   const std::string target(m.target());
-  HttpRequest r{std::string(m.method_string()), target.substr(0, target.find('?')), std::move(m.body())};
+  HttpRequest r{std::string(m.method_string()), target.substr(0, target.find('?')), std::move(m.body()),
+                std::string(m[http::field::authorization]), std::string(m["X-Api-Key"])};
   exchange_ = std::make_shared<SessionExchange>(shared_from_this(), serial_);
   server_.handler(r, exchange_);
   watch();
@@ -171,6 +172,7 @@ void Session::reply(int64_t serial, const HttpReply& r) {
       cat("HTTP/1.1 ", r.status, " ", std::string(http::obsolete_reason(static_cast<http::status>(r.status))),
           "\r\nContent-Type: ", r.content_type, "\r\nContent-Length: ", r.body.size(),
           "\r\nConnection: ", keep ? "keep-alive" : "close", "\r\n");
+  for (const auto& [name, value] : server_.options.headers) head += name + ": " + value + "\r\n";
   for (const auto& [name, value] : r.headers) head += name + ": " + value + "\r\n";
   keep_alive_ = keep, finished_ = true;
   send(head + "\r\n" + r.body);
@@ -182,7 +184,9 @@ void Session::event(int64_t serial, const std::string& data) {
   if (!streaming_) {
     streaming_ = true;
     bytes = cat("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n",
-                chunked_ ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n", "\r\n");
+                chunked_ ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
+    for (const auto& [name, value] : server_.options.headers) bytes += name + ": " + value + "\r\n";
+    bytes += "\r\n";
     if (!chunked_) keep_alive_ = false;
   }
   const std::string line = "data: " + data + "\n\n";

@@ -17,10 +17,12 @@ struct HttpOptions {
   int64_t max_connections = 1024;
   double timeout_seconds = 60;  // for a whole request to arrive, and for a reader to take what was sent
   double grace_seconds = 20;    // for answers in work when the server stops
+  std::vector<std::pair<std::string, std::string>> headers;  // of every answer
 };
 
 struct HttpRequest {
   std::string method, path, body;
+  std::string authorization, api_key;  // the headers Authorization and X-Api-Key
 };
 struct HttpReply {
   int status = 200;

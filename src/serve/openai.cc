@@ -77,10 +77,39 @@ std::vector<Message> messages(const Json& v) {
   return out;
 }
 
-std::string prompt_text(const Json& v) {
-  if (v.is_string()) return v.as_string();
-  if (v.is_array() && v.size() == 1 && v.as_array()[0].is_string()) return v.as_array()[0].as_string();
-  refuse("prompt", "expected a string or a list of one string; send one request for each prompt");
+constexpr int64_t kMaxChoices = 128;
+
+std::vector<Prompt> prompt_texts(const Json& v) {
+  if (v.is_string()) return {{v.as_string(), {}}};
+  if (!v.is_array() || v.size() == 0) refuse("prompt", "expected text, token ids, or a list of them, not empty");
+  if (v.as_array()[0].is_number()) return {{"", {}}};  // ids of one prompt: prompt_ids()
+  std::vector<Prompt> out;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const Json& p = v.as_array()[i];
+    out.push_back({p.is_array() ? std::string() : text(p, cat("prompt[", i, "]")), {}});
+  }
+  return out;
+}
+
+std::vector<int32_t> ids_of(const Json& v, const std::string& field) {
+  if (v.size() == 0) refuse(field, "expected at least one token id");
+  std::vector<int32_t> out;
+  for (size_t i = 0; i < v.size(); ++i)
+    out.push_back(static_cast<int32_t>(
+        integer(v.as_array()[i], cat(field, "[", i, "]"), 0, std::numeric_limits<int32_t>::max())));
+  return out;
+}
+
+// For each prompt its ids, empty where it is text.
+std::vector<std::vector<int32_t>> prompt_ids(const Json& v) {
+  if (v.is_string()) return {{}};
+  if (v.as_array()[0].is_number()) return {ids_of(v, "prompt")};
+  std::vector<std::vector<int32_t>> out;
+  for (size_t i = 0; i < v.size(); ++i) {
+    const Json& p = v.as_array()[i];
+    out.push_back(p.is_array() ? ids_of(p, cat("prompt[", i, "]")) : std::vector<int32_t>());
+  }
+  return out;
 }
 
 std::vector<std::string> stops(const Json& v) {
@@ -109,7 +138,7 @@ bool include_usage(const Json& v) {
 
 // Fields of the API that we do not have, with the one value that asks for nothing.
 bool asks_for_nothing(const std::string& key, const Json& v) {
-  if (key == "n" || key == "best_of") return v == Json(1);
+  if (key == "best_of") return v == Json(1);
   if (key == "presence_penalty" || key == "frequency_penalty") return v.is_number() && v.as_double() == 0;
   if (key == "logprobs" || key == "echo") return v == Json(false);
   if (key == "top_logprobs") return v == Json(0);
@@ -120,19 +149,9 @@ bool asks_for_nothing(const std::string& key, const Json& v) {
   if (key == "suffix") return v == Json("");
   return false;
 }
-constexpr const char* kRefused[] = {"n",
-                                    "best_of",
-                                    "presence_penalty",
-                                    "frequency_penalty",
-                                    "logprobs",
-                                    "echo",
-                                    "top_logprobs",
-                                    "logit_bias",
-                                    "tools",
-                                    "functions",
-                                    "tool_choice",
-                                    "function_call",
-                                    "response_format",
+constexpr const char* kRefused[] = {"best_of",   "presence_penalty", "frequency_penalty", "logprobs",
+                                    "echo",      "top_logprobs",     "logit_bias",        "tools",
+                                    "functions", "tool_choice",      "function_call",     "response_format",
                                     "suffix"};
 // What concerns the caller's bookkeeping and not the answer.
 constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier", "parallel_tool_calls"};
@@ -168,9 +187,11 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   else if (key == "stream_options")
     r.include_usage = include_usage(v);
   else if (key == "messages" && r.chat)
-    r.prompt.messages = messages(v);
+    r.prompts = {{"", messages(v)}}, r.ids = {{}};
   else if (key == "prompt" && !r.chat)
-    r.prompt.text = prompt_text(v);
+    r.prompts = prompt_texts(v), r.ids = prompt_ids(v);
+  else if (key == "n")
+    r.n = integer(v, key, 1, kMaxChoices);
   else if (among(kRefused)) {
     if (!asks_for_nothing(key, v)) refuse(key, cat("this server does not support ", v.dump()));
   } else {
@@ -209,21 +230,18 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const std::string
   if (!j.find(input) || j.at(input).is_null()) refuse(input, "missing");
   if (j.find("stream_options") && !j.at("stream_options").is_null() && !r.stream)
     refuse("stream_options", "only with \"stream\": true");
+  const auto choices = static_cast<int64_t>(r.prompts.size()) * r.n;
+  if (choices > kMaxChoices)
+    refuse(input,
+           cat("expected at most ", kMaxChoices, " answers a request, got ", r.prompts.size(), " prompts x ", r.n));
   return r;
 }
 
 namespace {
 
-Json usage_of(const Generation& g) {
-  Json u = Json::object();
-  u["prompt_tokens"] = g.prompt_tokens;
-  u["completion_tokens"] = g.tokens;
-  u["total_tokens"] = g.prompt_tokens + g.tokens;
-  return u;
-}
-Json choice() {
+Json choice(size_t index) {
   Json c = Json::object();
-  c["index"] = 0;
+  c["index"] = index;
   return c;
 }
 Json model_entry(const std::string& model, int64_t created) {
@@ -238,7 +256,11 @@ Json model_entry(const std::string& model, int64_t created) {
 }  // namespace
 
 ApiAnswer::ApiAnswer(const ApiRequest& r, std::string model, std::string id, int64_t created)
-    : chat_(r.chat), include_usage_(r.include_usage), model_(std::move(model)), created_(created) {
+    : chat_(r.chat),
+      include_usage_(r.include_usage),
+      n_(static_cast<size_t>(r.n)),
+      model_(std::move(model)),
+      created_(created) {
   id_ = (chat_ ? "chatcmpl-" : "cmpl-") + std::move(id);
 }
 
@@ -251,19 +273,36 @@ Json ApiAnswer::frame(const char* object) const {
   return j;
 }
 
-std::string ApiAnswer::whole(const Generation& g) const {
-  Json c = choice();
-  if (chat_) {
-    c["message"]["role"] = "assistant";
-    c["message"]["content"] = g.text;
-  } else {
-    c["text"] = g.text;
+// A prompt counts once, however many answers it has.
+Json ApiAnswer::usage_of(const std::vector<Generation>& choices) const {
+  int64_t prompt = 0, answer = 0;
+  for (size_t i = 0; i < choices.size(); ++i) {
+    if (i % n_ == 0) prompt += choices[i].prompt_tokens;
+    answer += choices[i].tokens;
   }
-  c["logprobs"] = Json();
-  c["finish_reason"] = finish_reason_name(g.reason);
+  Json u = Json::object();
+  u["prompt_tokens"] = prompt;
+  u["completion_tokens"] = answer;
+  u["total_tokens"] = prompt + answer;
+  return u;
+}
+
+std::string ApiAnswer::whole(const std::vector<Generation>& choices) const {
   Json j = frame(chat_ ? "chat.completion" : "text_completion");
-  j["choices"] = Json(Json::Array{std::move(c)});
-  j["usage"] = usage_of(g);
+  j["choices"] = Json::array();
+  for (size_t i = 0; i < choices.size(); ++i) {
+    Json c = choice(i);
+    if (chat_) {
+      c["message"]["role"] = "assistant";
+      c["message"]["content"] = choices[i].text;
+    } else {
+      c["text"] = choices[i].text;
+    }
+    c["logprobs"] = Json();
+    c["finish_reason"] = finish_reason_name(choices[i].reason);
+    j["choices"].push(std::move(c));
+  }
+  j["usage"] = usage_of(choices);
   return j.dump();
 }
 
@@ -274,17 +313,17 @@ std::string ApiAnswer::chunk(Json c) const {
   return j.dump();
 }
 
-std::string ApiAnswer::first() const {
+std::string ApiAnswer::first(size_t index) const {
   if (!chat_) return "";
-  Json c = choice();
+  Json c = choice(index);
   c["delta"]["role"] = "assistant";
   c["delta"]["content"] = "";
   c["finish_reason"] = Json();
   return chunk(std::move(c));
 }
 
-std::string ApiAnswer::text(const std::string& piece) const {
-  Json c = choice();
+std::string ApiAnswer::text(size_t index, const std::string& piece) const {
+  Json c = choice(index);
   if (chat_)
     c["delta"]["content"] = piece;
   else
@@ -293,8 +332,8 @@ std::string ApiAnswer::text(const std::string& piece) const {
   return chunk(std::move(c));
 }
 
-std::string ApiAnswer::last(FinishReason reason) const {
-  Json c = choice();
+std::string ApiAnswer::last(size_t index, FinishReason reason) const {
+  Json c = choice(index);
   if (chat_)
     c["delta"] = Json::object();
   else
@@ -303,10 +342,10 @@ std::string ApiAnswer::last(FinishReason reason) const {
   return chunk(std::move(c));
 }
 
-std::string ApiAnswer::usage(const Generation& g) const {
+std::string ApiAnswer::usage(const std::vector<Generation>& choices) const {
   Json j = frame(chat_ ? "chat.completion.chunk" : "text_completion");
   j["choices"] = Json::array();
-  j["usage"] = usage_of(g);
+  j["usage"] = usage_of(choices);
   return j.dump();
 }
 
@@ -314,7 +353,10 @@ std::string api_error_body(const ApiError& e) {
   Json j = Json::object();
   Json& error = j["error"];
   error["message"] = e.what();
-  error["type"] = e.status >= 500 ? "server_error" : e.status == 429 ? "rate_limit_error" : "invalid_request_error";
+  error["type"] = e.status >= 500   ? "server_error"
+                  : e.status == 429 ? "rate_limit_error"
+                  : e.status == 401 ? "authentication_error"
+                                    : "invalid_request_error";
   error["param"] = e.param.empty() ? Json() : Json(e.param);
   error["code"] = e.code.empty() ? Json() : Json(e.code);
   return j.dump();

@@ -19,7 +19,9 @@ class ApiError : public Error {
 
 struct ApiRequest {
   bool chat = true;
-  Prompt prompt;
+  std::vector<Prompt> prompts;            // one, but for completions of a list
+  std::vector<std::vector<int32_t>> ids;  // of each prompt, where it was sent as ids; else empty
+  int64_t n = 1;                          // answers to each; choice i answers prompts[i / n]
   SamplingOptions sampling;
   bool stream = false, include_usage = false;
 };
@@ -28,20 +30,24 @@ struct ApiRequest {
 ApiRequest parse_api_request(std::string_view body, bool chat, const std::string& model,
                              const SamplingOptions& defaults);
 
-// The bodies of one answer. Streams: first(), text() per piece, last(), then usage() if asked for, then "[DONE]".
+// The bodies of one answer. Streams: first(), text() per piece, last() of each choice, then usage() if asked for, then
+// "[DONE]".
 class ApiAnswer {
  public:
   ApiAnswer(const ApiRequest& request, std::string model, std::string id, int64_t created);
-  std::string whole(const Generation& g) const;
-  std::string first() const;  // empty for plain completions: they have no role to announce
-  std::string text(const std::string& piece) const;
-  std::string last(FinishReason reason) const;
-  std::string usage(const Generation& g) const;
+  // `choices`: all n answers to each prompt, in order.
+  std::string whole(const std::vector<Generation>& choices) const;
+  std::string first(size_t index) const;  // empty for plain completions: they have no role to announce
+  std::string text(size_t index, const std::string& piece) const;
+  std::string last(size_t index, FinishReason reason) const;
+  std::string usage(const std::vector<Generation>& choices) const;
 
  private:
   Json frame(const char* object) const;
+  Json usage_of(const std::vector<Generation>& choices) const;
   std::string chunk(Json choice) const;
   bool chat_, include_usage_;
+  size_t n_;
   std::string model_, id_;
   int64_t created_;
 };

@@ -22,8 +22,8 @@ TEST(OpenAi, ReadsAChat) {
     {"role":"user","content":[{"type":"text","text":"你"},{"type":"text","text":"好"}]}],"temperature":0,"top_p":0.5,
     "max_completion_tokens":7,"stop":["a","b"],"seed":5,"stream":true,"stream_options":{"include_usage":true},
     "n":1,"tools":[],"user":"x","logprobs":false,"presence_penalty":0,"response_format":{"type":"text"}})");
-  EXPECT_EQ(r.prompt.messages[0].role, "system");
-  EXPECT_EQ(r.prompt.messages[1].content, "你好");
+  EXPECT_EQ(r.prompts[0].messages[0].role, "system");
+  EXPECT_EQ(r.prompts[0].messages[1].content, "你好");
   EXPECT_EQ(r.sampling.temperature, 0);
   EXPECT_EQ(r.sampling.top_p, 0.5);
   EXPECT_EQ(r.sampling.max_tokens, 7);
@@ -34,10 +34,10 @@ TEST(OpenAi, ReadsAChat) {
 
 TEST(OpenAi, ReadsACompletion) {
   const ApiRequest r = parse(R"({"model":"m","prompt":"once","stop":"x","seed":null})", false);
-  EXPECT_EQ(r.prompt.text, "once");
+  EXPECT_EQ(r.prompts[0].text, "once");
   EXPECT_EQ(r.sampling.max_tokens, 16);
   EXPECT_EQ(r.sampling.stop, (std::vector<std::string>{"x"}));
-  EXPECT_EQ(parse(R"({"model":"m","prompt":["once"]})", false).prompt.text, "once");
+  EXPECT_EQ(parse(R"({"model":"m","prompt":["once"]})", false).prompts[0].text, "once");
 }
 
 TEST(OpenAi, RefusesByNameOfTheField) {
@@ -66,7 +66,7 @@ TEST(OpenAi, RefusesByNameOfTheField) {
                           {R"("stop":"")", "stop"},
                           {R"("stream":"yes")", "stream"},
                           {R"("stream_options":{})", "stream_options"},
-                          {R"("n":2)", "n"},
+                          {R"("n":0)", "n"},
                           {R"("logprobs":true)", "logprobs"},
                           {R"("tools":[{}])", "tools"},
                           {R"("presence_penalty":1)", "presence_penalty"},
@@ -76,8 +76,27 @@ TEST(OpenAi, RefusesByNameOfTheField) {
                           {R"("temprature":1)", "temprature"},
                           {R"("seed":"a")", "seed"}};
   for (auto& [field, name] : bad) EXPECT_EQ(refusal(with(field)), cat("400 ", name)) << field;
-  EXPECT_EQ(refusal(R"({"model":"m","prompt":["a","b"]})", false), "400 prompt");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":["a",2]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[]})", false), "400 prompt");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[1,"a"]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[[1],[]]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":[1,-2]})", false), "400 prompt[1]");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":{"a":1}})", false), "400 prompt");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":["a","b"],"n":65})", false), "400 prompt");
   EXPECT_EQ(refusal(R"({"model":"m","prompt":"a","echo":true})", false), "400 echo");
+}
+
+TEST(OpenAi, SeveralChoices) {
+  const ApiRequest r = parse(R"({"model":"m","prompt":["a","b"],"n":2})", false);
+  EXPECT_EQ(r.prompts[1].text, "b");
+  EXPECT_EQ(parse(R"({"model":"m","prompt":[7,8]})", false).ids, (std::vector<std::vector<int32_t>>{{7, 8}}));
+  EXPECT_EQ(parse(R"({"model":"m","prompt":[[7],"b"]})", false).ids, (std::vector<std::vector<int32_t>>{{7}, {}}));
+  const Generation a{"x", 5, 3, FinishReason::kLength}, b{"y", 7, 2, FinishReason::kStop};
+  const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}));
+  EXPECT_EQ(j.at("choices").as_array()[3].at("index"), Json(3));
+  EXPECT_EQ(j.at("choices").as_array()[3].at("text"), Json("y"));
+  EXPECT_EQ(j.at("usage").at("prompt_tokens"), Json(12));  // each prompt once
+  EXPECT_EQ(j.at("usage").at("completion_tokens"), Json(10));
 }
 
 TEST(OpenAi, WithoutASeedAnswersDiffer) { EXPECT_NE(parse(with("")).sampling.seed, parse(with("")).sampling.seed); }
@@ -86,12 +105,12 @@ TEST(OpenAi, Bodies) {
   ApiRequest r = parse(with(R"("stream":true,"stream_options":{"include_usage":true})"));
   const ApiAnswer a(r, "m", "1", 99);
   Generation g{"你好", 5, 3, FinishReason::kLength};
-  EXPECT_EQ(a.whole(g),
+  EXPECT_EQ(a.whole({g}),
             R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
             R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length"}],)"
             R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}})");
-  const Json text = Json::parse(a.text("x")), last = Json::parse(a.last(FinishReason::kStop)),
-             usage = Json::parse(a.usage(g));
+  const Json text = Json::parse(a.text(0, "x")), last = Json::parse(a.last(0, FinishReason::kStop)),
+             usage = Json::parse(a.usage({g}));
   EXPECT_EQ(text.at("choices").as_array()[0].at("delta").at("content"), Json("x"));
   EXPECT_TRUE(text.at("choices").as_array()[0].at("finish_reason").is_null());
   EXPECT_TRUE(text.at("usage").is_null());

@@ -2,14 +2,17 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <ctime>
 #include <deque>
+#include <fstream>
 #include <mutex>
 #include <random>
 #include <thread>
 
 #include "base/log.h"
 #include "serve/openai.h"
+#include "serve/tokens.h"
 
 namespace puyu {
 namespace {
@@ -70,6 +73,37 @@ std::string random_id() {
   return cat(device(), "-", device());
 }
 
+std::vector<std::string> read_keys(const ServeOptions& o) {
+  std::vector<std::string> keys;
+  if (!o.api_key.empty()) keys.push_back(o.api_key);
+  if (const char* key = std::getenv("PUYU_API_KEY"); key && *key) keys.emplace_back(key);
+  if (o.api_key_file.empty()) return keys;
+  std::ifstream file(o.api_key_file);
+  const size_t before = keys.size();
+  for (std::string line; std::getline(file, line);) {
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    if (!line.empty()) keys.push_back(line);
+  }
+  // A file that holds nothing must not open the server to everybody.
+  if (keys.size() == before) fail("[serve] api_key_file: expected a key a line in '", o.api_key_file, "', found none");
+  return keys;
+}
+
+// Takes as long for a wrong key as for the right one.
+bool same_key(const std::string& a, const std::string& b) {
+  unsigned differ = a.size() != b.size();
+  for (size_t i = 0; i < a.size(); ++i)
+    differ |= static_cast<unsigned>(static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i % b.size()]));
+  return differ == 0;
+}
+
+HttpOptions http_options(const ServeOptions& o) {
+  HttpOptions h{o.host, o.port, o.max_body_bytes, 1024, o.timeout_seconds, o.grace_seconds, {}};
+  if (o.cors_origin.find_first_of("\r\n") != std::string::npos) fail("[serve] cors_origin: expected one line");
+  if (!o.cors_origin.empty()) h.headers = {{"Access-Control-Allow-Origin", o.cors_origin}, {"Vary", "Origin"}};
+  return h;
+}
+
 }  // namespace
 
 struct Server::Impl {
@@ -77,28 +111,59 @@ struct Server::Impl {
       : model(m),
         options(o),
         created(std::time(nullptr)),
-        http({o.host, o.port, o.max_body_bytes, 1024, o.timeout_seconds, o.grace_seconds},
-             [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
+        keys(read_keys(o)),
+        http(http_options(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
         loop(m.engine) {
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
   void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
+  void check_key(const HttpRequest& r) const;
   HttpReply get(const std::string& path) const;
   void generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x);
-  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, int64_t& id);
+  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids);
 
   LocalModel& model;
   ServeOptions options;
   SamplingOptions defaults;
   int64_t created;
+  std::vector<std::string> keys;  // empty: the server is open
   std::atomic<int64_t> pending{0};
   HttpServer http;
   EngineLoop loop;  // after http: ends first, so no answer outlives the transport
 };
 
+void Server::Impl::check_key(const HttpRequest& r) const {
+  if (keys.empty() || r.path == "/health") return;
+  const std::string bearer = "Bearer ";
+  const std::string given = r.authorization.starts_with(bearer) ? r.authorization.substr(bearer.size()) : r.api_key;
+  bool known = false;
+  for (const std::string& key : keys) known |= same_key(given, key);
+  if (!known)
+    throw ApiError(401, "expected an API key that this server knows, as 'Authorization: Bearer KEY'", "",
+                   "invalid_api_key");
+}
+
 void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x) {
   const bool chat = r.path == "/v1/chat/completions";
   try {
+    // A browser asks before it sends a key.
+    if (r.method == "OPTIONS" && !options.cors_origin.empty())
+      return x->reply({200,
+                       "",
+                       "text/plain",
+                       {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+                        {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
+                        {"Access-Control-Max-Age", "86400"}}});
+    check_key(r);
+    const bool tokenize = r.path == "/tokenize";
+    if (tokenize || r.path == "/detokenize") {
+      if (r.method != "POST") throw ApiError(405, cat(r.method, " ", r.path, ": expected POST"));
+      return x->reply({200,
+                       tokenize ? tokenize_body(model.tokenizer, model.engine.context_length(), r.body)
+                                : detokenize_body(model.tokenizer, r.body),
+                       "application/json",
+                       {}});
+    }
     if (!chat && r.path != "/v1/completions") {
       HttpReply reply = get(r.path);
       if (r.method != "GET") throw ApiError(405, cat(r.method, " ", r.path, ": expected GET"));
@@ -123,11 +188,15 @@ HttpReply Server::Impl::get(const std::string& path) const {
 
 void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x) {
   ++pending;
-  auto id = std::make_shared<int64_t>(0);  // known, and used, on the engine's thread only
-  x->on_disconnect = [this, id] { loop.post([this, id] { model.engine.abort(*id); }); };
-  loop.post([this, r, x, id] {
+  auto ids = std::make_shared<std::vector<int64_t>>();  // known, and used, on the engine's thread only
+  x->on_disconnect = [this, ids] {
+    loop.post([this, ids] {
+      for (int64_t id : *ids) model.engine.abort(id);
+    });
+  };
+  loop.post([this, r, x, ids] {
     try {
-      submit(r, x, *id);
+      submit(r, x, *ids);
     } catch (const Error& e) {
       --pending;
       x->reply(error_reply(ApiError(400, e.what(), r.chat ? "messages" : "prompt")));
@@ -135,29 +204,69 @@ void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>
   });
 }
 
-void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, int64_t& id) {
-  auto answer = std::make_shared<ApiAnswer>(r, options.name, random_id(), std::time(nullptr));
-  auto on_text = [x, answer](const std::string& piece) {
-    x->event(answer->text(piece));
-    return true;
-  };
-  auto on_finish = [this, x, answer, stream = r.stream, usage = r.include_usage](const Generation& g) {
-    --pending;
-    if (g.reason == FinishReason::kAborted) {
+namespace {
+
+// The choices of one request, on the engine's thread.
+struct Choices {
+  ApiAnswer answer;
+  std::vector<Generation> done;
+  size_t left;
+  bool stream, usage;
+  bool cut = false, refused = false;
+
+  // The last of them ends the exchange.
+  void finish(size_t index, const Generation& g, Exchange& x) {
+    done[index] = g;
+    cut |= g.reason == FinishReason::kAborted;
+    if (stream && g.reason != FinishReason::kAborted) x.event(answer.last(index, g.reason));
+    if (--left > 0) return;
+    if (cut) {
       const ApiError e(503, "the answer was cut off by the server");
-      if (!stream) return x->reply(error_reply(e));
-      x->event(api_error_body(e));
-      return x->end();
+      if (!stream) return x.reply(error_reply(e));
+      x.event(api_error_body(e));
+      return x.end();
     }
-    if (!stream) return x->reply({200, answer->whole(g), "application/json", {}});
-    x->event(answer->last(g.reason));
-    if (usage) x->event(answer->usage(g));
-    x->event("[DONE]");
-    x->end();
-  };
+    if (!stream) return x.reply({200, answer.whole(done), "application/json", {}});
+    if (usage) x.event(answer.usage(done));
+    x.event("[DONE]");
+    x.end();
+  }
+};
+
+}  // namespace
+
+// All choices or none: when one cannot run, Error, and nothing was sent.
+void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids) {
+  const size_t n = static_cast<size_t>(r.n), count = r.prompts.size() * n;
+  auto all = std::make_shared<Choices>(Choices{ApiAnswer(r, options.name, random_id(), std::time(nullptr)),
+                                               std::vector<Generation>(count), count, r.stream, r.include_usage});
   using OnText = std::function<bool(const std::string&)>;
-  id = model.engine.submit(model.request(r.prompt, r.sampling, r.stream ? OnText(on_text) : OnText(), on_finish));
-  if (const std::string first = answer->first(); r.stream && !first.empty()) x->event(first);
+  try {
+    for (size_t i = 0; i < count; ++i) {
+      const OnText on_text = [x, all, i](const std::string& piece) {
+        x->event(all->answer.text(i, piece));
+        return true;
+      };
+      const auto tokens = static_cast<int64_t>(r.ids[i / n].size());  // 0: a text
+      Request q = model.request(r.prompts[i / n], r.sampling, r.stream ? on_text : OnText(),
+                                [this, x, all, i, tokens](const Generation& g) {
+                                  if (all->refused) return;
+                                  if (all->left == 1) --pending;
+                                  Generation counted = g;
+                                  if (tokens) counted.prompt_tokens = tokens;
+                                  all->finish(i, counted, *x);
+                                });
+      q.sample = i % n;
+      if (!r.ids[i / n].empty()) q.prompt = r.ids[i / n];
+      ids.push_back(model.engine.submit(std::move(q)));
+    }
+  } catch (const Error&) {
+    all->refused = true;
+    for (int64_t id : ids) model.engine.abort(id);
+    throw;
+  }
+  for (size_t i = 0; i < count && r.stream; ++i)
+    if (const std::string first = all->answer.first(i); !first.empty()) x->event(first);
 }
 
 Server::Server(LocalModel& model, const ServeOptions& options) : impl_(std::make_unique<Impl>(model, options)) {}

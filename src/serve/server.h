@@ -14,6 +14,7 @@ struct ServeOptions {
   int64_t max_body_bytes = 4 << 20;
   double timeout_seconds = 60;
   double grace_seconds = 20;
+  std::string api_key, api_key_file, cors_origin;
   double temperature = 0.8;
   double top_p = 0.8;
   template <class F>
@@ -25,6 +26,10 @@ struct ServeOptions {
     f("max_body_bytes", max_body_bytes, "longest request body; longer ones are answered 413");
     f("timeout_seconds", timeout_seconds, "for a request to arrive whole, and for a reader to take what was sent");
     f("grace_seconds", grace_seconds, "on Ctrl-C, for answers in work");
+    f("api_key", api_key,
+      "key that requests must carry; better in a file or in PUYU_API_KEY: others can see arguments");
+    f("api_key_file", api_key_file, "file of keys, one a line");
+    f("cors_origin", cors_origin, "web origin whose pages may call the server; * = every one; empty = none");
     f("temperature", temperature, "where a request names none");
     f("top_p", top_p, "where a request names none");
   }

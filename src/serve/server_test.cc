@@ -34,7 +34,7 @@ struct Answer {
 class ServeTest : public ::testing::Test {
  protected:
   void start(ServeOptions o = {}, EngineOptions engine = {4, 64, 0}) {
-    o.port = 0, o.name = "tiny", o.timeout_seconds = 5;
+    o.port = 0, o.name = "tiny", o.timeout_seconds = o.timeout_seconds == 60 ? 5 : o.timeout_seconds;
     model = tiny_model(engine);
     server = std::make_unique<Server>(*model, o);
     thread = std::thread([this] { server->run(); });
@@ -132,6 +132,15 @@ TEST_F(ServeTest, EndpointsAndErrors) {
   EXPECT_EQ(longer.status, 400u);
   EXPECT_EQ(Json::parse(longer.body).at("error").at("param"), Json("messages"));
   EXPECT_TRUE(becomes_idle());
+  const Json ids = Json::parse(call("POST", "/tokenize", R"({"prompt":"hello 你好","add_special_tokens":false})").body);
+  const std::string back = call("POST", "/detokenize", cat(R"({"tokens":)", ids.at("tokens").dump(), "}")).body;
+  EXPECT_EQ(Json::parse(back).at("prompt"), Json("hello 你好"));
+  EXPECT_EQ(ids.at("count").as_int(), static_cast<int64_t>(ids.at("tokens").size()));
+  for (const char* body : {"{", "[]", "{}", R"({"tokens":"x"})", R"({"tokens":[1.5]})", R"({"tokens":[-1]})",
+                           R"({"tokens":[99999999]})", R"({"tokens":[],"more":1})"})
+    EXPECT_EQ(call("POST", "/detokenize", body).status, 400u) << body;
+  for (const char* body : {"{}", R"({"prompt":1})", R"({"prompt":"a","more":1})"})
+    EXPECT_EQ(call("POST", "/tokenize", body).status, 400u) << body;
 }
 
 TEST_F(ServeTest, LimitsAreAnswered) {
@@ -191,6 +200,46 @@ TEST_F(ServeTest, ASlowReaderBlocksNobody) {
   boost::system::error_code ec;
   asio::read(slow, asio::dynamic_buffer(all), ec);  // and it gets its own answer in the end
   EXPECT_NE(all.find("data: [DONE]"), std::string::npos);
+}
+
+TEST_F(ServeTest, Of256OpenStreamsNoneIsLost) {
+  ServeOptions o;
+  o.timeout_seconds = 120;
+  start(o, {16, 64, 0});
+  // Everybody asks before anybody reads; every fourth leaves, every fourth reads in sips.
+  std::vector<tcp::socket> clients;
+  for (int i = 0; i < 256; ++i) {
+    clients.push_back(connect());
+    const std::string body = chat(cat("word ", i % 8), 12, true);
+    asio::write(clients.back(),
+                asio::buffer(cat("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
+                                 "Content-Length: ", body.size(), "\r\n\r\n", body)));
+  }
+  std::vector<std::string> bodies(8);
+  for (size_t i = 0; i < clients.size(); ++i) {
+    if (i % 4 == 3) {
+      clients[i].close();
+      continue;
+    }
+    std::string all;
+    boost::system::error_code ec;
+    char sip[7];
+    if (i % 4 == 1)
+      for (size_t n; !ec && (n = clients[i].read_some(asio::buffer(sip), ec)) > 0;) all.append(sip, n);
+    else
+      asio::read(clients[i], asio::dynamic_buffer(all), ec);
+    EXPECT_NE(all.find("data: [DONE]"), std::string::npos) << i;
+    std::string text;
+    for (size_t at = 0; (at = all.find("data: {", at)) != std::string::npos; ++at) {
+      const std::string json = all.substr(at + 6, all.find("\n\n", at) - at - 6);
+      const Json event = Json::parse(json);  // named: a temporary would be gone in the loop
+      for (const Json& c : event.at("choices").as_array()) text += c.at("delta").get("content", std::string());
+    }
+    std::string& first = bodies[i % 8];  // the same question, the same answer
+    if (first.empty()) first = text;
+    EXPECT_EQ(text, first) << i;
+  }
+  EXPECT_TRUE(becomes_idle());
 }
 
 TEST_F(ServeTest, StoppingLetsAnswersFinish) {

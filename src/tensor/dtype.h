@@ -5,7 +5,7 @@
 
 namespace puyu {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kI8, kU8 };
+enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kI64, kI8, kU8, kI4 };  // kI4: weights in panels only
 
 constexpr int64_t dtype_size(DType t) {
   switch (t) {
@@ -19,12 +19,13 @@ constexpr int64_t dtype_size(DType t) {
       return 8;
     case DType::kI8:
     case DType::kU8:
+    case DType::kI4:  // half of it in panels, whose size pack_weight's callers ask for
       return 1;
   }
   return 0;
 }
 constexpr const char* dtype_name(DType t) {
-  constexpr const char* kNames[] = {"f32", "bf16", "f16", "i32", "i64", "i8", "u8"};
+  constexpr const char* kNames[] = {"f32", "bf16", "f16", "i32", "i64", "i8", "u8", "i4"};
   return kNames[static_cast<int>(t)];
 }
 

@@ -7,6 +7,7 @@
 
 #include <omp.h>
 
+#include "kernels/cpu/kv_cache.h"
 #include "kernels/cpu/panels.h"
 
 namespace puyu::cpu::PUYU_ISA {
@@ -49,7 +50,7 @@ template <class T>
 struct ForwardScratch {
   alignas(64) uint32_t q[(kRows + 32) * kMaxDim], k[kKeys * kMaxDim], v[kDepth * kMaxDim], p[(kRows + 32) * kDepth];
   alignas(64) float s[(kRows + 32) * kKeys], o[(kRows + 32) * kMaxDim], m[kRows], l[kRows];
-  alignas(64) T q_copy[kRows * kMaxDim];
+  alignas(64) T q_copy[kRows * kMaxDim], k_copy[kKeys * kMaxDim], v_copy[kKeys * kMaxDim];  // pages read back
 };
 
 // One row of scores against one tile: updates the running maximum and sum, leaves probabilities in s, returns the
@@ -168,7 +169,8 @@ void attention_paged(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeq
   const Micro& m = micro_for(qkv.dtype == DType::kBF16);
   with_type(qkv.dtype, [&](auto tag) {
     using T = decltype(tag);
-    const T *base = qkv.as<T>(), *k_pages = s.k_pages.as<T>(), *v_pages = s.v_pages.as<T>();
+    const T *base = qkv.as<T>(), *k_pages = static_cast<T*>(s.k_pages.data), *v_pages = static_cast<T*>(s.v_pages.data);
+    const bool quantised = kv_bits(s.k_pages, hd) != 0;
     ScratchScope scope(*ctx.scratch);
     auto* scratch = per_thread<ForwardScratch<T>>(ctx, omp_get_max_threads());
     for_blocks(s.cu, s.n, heads, [&](int64_t i, int64_t kv, int64_t t0, int64_t tokens) {
@@ -177,7 +179,15 @@ void attention_paged(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeq
           m, scratch[omp_get_thread_num()], tokens * group, group, s.past[i] + t0, hd,
           [&](int64_t r) { return base + (begin + t0 + r / group) * width + (kv * (group + 2) + r % group) * hd; },
           [&](int64_t j) {
-            const int64_t at = (s.table[i * s.max_pages + j] * heads.kv + kv) * kPage * hd;
+            const int64_t row = (s.table[i * s.max_pages + j] * heads.kv + kv) * kPage, at = row * hd;
+            if (quantised) {
+              ForwardScratch<T>& mine = scratch[omp_get_thread_num()];
+              const int64_t keys = imin(kKeys, len - j * kKeys);
+              read_kv_tile(s.k_pages, row, keys, hd, qkv.dtype, mine.k_copy);
+              read_kv_tile(s.v_pages, row, keys, hd, qkv.dtype, mine.v_copy);
+              return KeyTile{reinterpret_cast<const char*>(mine.k_copy), reinterpret_cast<const char*>(mine.v_copy), hd,
+                             keys};
+            }
             return KeyTile{reinterpret_cast<const char*>(k_pages + at), reinterpret_cast<const char*>(v_pages + at), hd,
                            imin(kKeys, len - j * kKeys)};
           },

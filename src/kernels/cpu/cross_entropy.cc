@@ -67,8 +67,8 @@ void fused_cross_entropy(Ctx& ctx, const CrossEntropyOut& out, Tensor dx, Tensor
     const int64_t n = imin(chunk, T - b);
     Tensor xc = x;
     xc.data = static_cast<char*>(x.data) + b * D * dtype_size(x.dtype);
-    matmul(ctx, {xc.data, x.dtype, D, true, n, D}, {w.data, w.dtype, D, true, V, D},
-           w.layout == Layout::kPacked ? static_cast<const uint32_t*>(w.data) : nullptr, {logits, DType::kF32, V});
+    xc.shape[0] = n;
+    PUYU_ISA::linear(ctx, make_view(logits, n, V), xc, w, {});
 #pragma omp parallel for schedule(dynamic, 4)
     for (int64_t t = 0; t < n; ++t) {
       RowOut r{};

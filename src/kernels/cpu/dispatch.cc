@@ -40,8 +40,10 @@ Features detect() {
              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (f.avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) f.avx512_bf16 = a & (1u << 5);
+  f.avx512_vnni = f.avx512 && __builtin_cpu_supports("avx512vnni");
   if (f.avx512_bf16 && __get_cpuid_count(7, 0, &a, &b, &c, &d))
     f.amx_bf16 = (d & (1u << 22)) && (d & (1u << 24)) && ask_for_amx();
+  f.amx_int8 = f.amx_bf16 && (d & (1u << 25));
 #endif
   return f;
 }
@@ -68,8 +70,8 @@ struct Choice {
     name = want.empty() ? list.back() : want;
     if (name == "base") use = {};
     if (name == "avx2") use = {.avx2 = true};
-    if (name == "avx512") use.avx512_bf16 = use.amx_bf16 = false;
-    if (name == "avx512bf16") use.amx_bf16 = false;
+    if (name == "avx512") use.avx512_bf16 = use.avx512_vnni = use.amx_bf16 = use.amx_int8 = false;
+    if (name == "avx512bf16") use.amx_bf16 = use.amx_int8 = false;
 #ifdef PUYU_X86
     table = use.avx512 ? &avx512::kTable : use.avx2 ? &avx2::kTable : &base::kTable;
 #endif

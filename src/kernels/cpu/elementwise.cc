@@ -75,25 +75,6 @@ void rope(Ctx&, Tensor qkv, const int32_t* positions, Tensor table, Heads heads,
   });
 }
 
-void kv_append(Ctx&, Tensor qkv, Heads heads, const PagedSeqs& s) {
-  const int64_t group = heads.group();
-  const auto bytes = static_cast<size_t>(heads.dim * dtype_size(qkv.dtype));
-#pragma omp parallel for schedule(static) if (s.cu[s.n] > 64)
-  for (int64_t i = 0; i < s.n; ++i)
-    for (int64_t t = s.cu[i]; t < s.cu[i + 1]; ++t) {
-      const int64_t pos = s.past[i] + (t - s.cu[i]), page = s.table[i * s.max_pages + pos / kPage];
-      CHECK(page >= 0 && page < s.k_pages.shape[0], "page outside the cache");
-      const char* row = static_cast<char*>(qkv.data) +
-                        static_cast<size_t>(t * heads.row()) * (bytes / static_cast<size_t>(heads.dim));
-      for (int64_t kv = 0; kv < heads.kv; ++kv) {
-        const size_t to = static_cast<size_t>((page * heads.kv + kv) * kPage + pos % kPage) * bytes;
-        const char* k = row + static_cast<size_t>(kv * (group + 2) + group) * bytes;
-        __builtin_memcpy(static_cast<char*>(s.k_pages.data) + to, k, bytes);
-        __builtin_memcpy(static_cast<char*>(s.v_pages.data) + to, k + bytes, bytes);
-      }
-    }
-}
-
 void swiglu(Ctx&, Tensor y, Tensor gate, Tensor up) {
   with_type(y.dtype, [&](auto tag) {
     using T = decltype(tag);

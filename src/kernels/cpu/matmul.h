@@ -4,13 +4,31 @@
 
 namespace puyu::cpu::PUYU_ISA {
 
+// Turns the int32 sums of an int8 product into numbers: c = (sum + offset[n]) * row[m] * col[n]. The columns' arrays
+// are padded to whole panels.
+struct Dequant {
+  const float* row;
+  const float* col;
+  const int32_t* offset;
+};
 struct MatmulOut {
   void* c;
   DType type;
   int64_t ld;
-  const void* residual = nullptr;  // same type and ld as c; may be c itself
+  const void* residual = nullptr;    // same type and ld as c; may be c itself
+  const Dequant* dequant = nullptr;  // for int8 operands
+  // For a packed B that is not in the kernel's words: writes panel `panel` of `panels`, chunk `chunk`, as words.
+  void (*unpack)(const Micro&, uint32_t* words, const void* packed, int64_t chunk, int64_t panel,
+                 int64_t panels) = nullptr;
 };
 // packed_b: panels made by pack_b for all of b, or null to pack here.
 void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed_b, const MatmulOut& out);
+
+void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual);
+void quantize_rows(Ctx& ctx, Tensor q, Tensor scale, Tensor x);
+// For weights of pack_weight_int8 (int8.cc).
+void linear_int8(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual);
+int64_t packed_int8_bytes(Tensor q);
+void linear_int4(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual);
 
 }  // namespace puyu::cpu::PUYU_ISA

@@ -60,7 +60,54 @@ void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_
     for (int v = 0; v < kNv; ++v) nstore(c + r * ldc + v * kLanes, acc[r][v]);
 }
 
+typedef int32_t nvi __attribute__((vector_size(kBytes)));
+typedef int32_t nvi_u __attribute__((vector_size(kBytes), aligned(4), may_alias));
+
+// int8 without instructions for it: bytes widened one by one. Right everywhere, fast nowhere.
+void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add) {
+  for (int r = 0; r < kMr; ++r) {
+    nvi acc[kNv] = {};
+    for (int64_t k = 0; k < kblocks * kBlock; ++k) {
+      const auto w = static_cast<int32_t>(a[(k / kBlock * kMr + r) * kBlock + k % kBlock]);
+      for (int v = 0; v < kNv; ++v) {
+        const nvi bv = *reinterpret_cast<const nvi_u*>(b + k * kNr + v * kLanes);
+        acc[v] += (bv << 24 >> 24) * (w << 24 >> 24) + (bv << 16 >> 24) * (w << 16 >> 24) +
+                  (bv << 8 >> 24) * (w << 8 >> 24) + (bv >> 24) * (w >> 24);
+      }
+    }
+    for (int v = 0; v < kNv; ++v) {
+      auto* out = reinterpret_cast<nvi_u*>(c + r * ldc + v * kLanes);
+      *out = add ? *out + acc[v] : acc[v];
+    }
+  }
+}
+
 #ifdef PUYU_ISA_avx512
+// u8 x s8: A's bytes become a + 128, which the caller takes back with the columns' sums.
+__attribute__((target("avx512vnni"))) void run_vnni(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
+                                                    int64_t kblocks, bool add) {
+  __m512i acc[kMr][kNv];
+#pragma GCC unroll 12
+  for (int r = 0; r < kMr; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kNv; ++v) acc[r][v] = add ? _mm512_loadu_si512(c + r * ldc + v * 16) : _mm512_setzero_si512();
+  for (int64_t kb = 0; kb < kblocks; ++kb, a += kMr * kBlock)
+    for (int k = 0; k < kBlock; ++k, b += kNr) {
+      __m512i bv[kNv];
+#pragma GCC unroll 2
+      for (int v = 0; v < kNv; ++v) bv[v] = _mm512_loadu_si512(b + v * 16);
+#pragma GCC unroll 12
+      for (int r = 0; r < kMr; ++r) {
+        __m512i av = _mm512_set1_epi32(static_cast<int>(a[r * kBlock + k] ^ 0x80808080u));
+#pragma GCC unroll 2
+        for (int v = 0; v < kNv; ++v) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], av, bv[v]);
+      }
+    }
+#pragma GCC unroll 12
+  for (int r = 0; r < kMr; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kNv; ++v) _mm512_storeu_si512(c + r * ldc + v * 16, acc[r][v]);
+}
 __attribute__((target("avx512bf16"))) void run_bf16(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
                                                     int64_t kblocks, bool add) {
   __m512 acc[kMr][kNv];
@@ -96,14 +143,18 @@ __attribute__((target("amx-tile"))) void begin_amx() {
   static const TileConfig config;
   _tile_loadconfig(&config);
 }
-__attribute__((target("amx-tile,amx-bf16"))) void run_amx(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                          int64_t kblocks, bool add) {
+// kRows 32 or 16: half the tiles when no more rows are there. Words of two bf16, or of four int8 with kInt8.
+template <int kRows, bool kInt8>
+__attribute__((target("amx-tile,amx-bf16,amx-int8"))) void run_amx(float* c, int64_t ldc, const uint32_t* a,
+                                                                   const uint32_t* b, int64_t kblocks, bool add) {
+  constexpr bool kBoth = kRows == 32;
   const int64_t row = ldc * 4;
+  float* lower = c + 16 * ldc;
   if (add) {
     _tile_loadd(0, c, row);
     _tile_loadd(1, c + 16, row);
-    _tile_loadd(2, c + 16 * ldc, row);
-    _tile_loadd(3, c + 16 * ldc + 16, row);
+    if constexpr (kBoth) _tile_loadd(2, lower, row);
+    if constexpr (kBoth) _tile_loadd(3, lower + 16, row);
   } else {
     _tile_zero(0);
     _tile_zero(1);
@@ -114,21 +165,35 @@ __attribute__((target("amx-tile,amx-bf16"))) void run_amx(float* c, int64_t ldc,
     _tile_loadd(4, a, 64);
     _tile_loadd(6, b, 128);
     _tile_loadd(7, b + 16, 128);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_dpbf16ps(1, 4, 7);
+    if constexpr (kInt8) {
+      _tile_dpbssd(0, 4, 6);
+      _tile_dpbssd(1, 4, 7);
+    } else {
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+    }
+    if constexpr (!kBoth) continue;
     _tile_loadd(5, a + 16 * kBlock, 64);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (kInt8) {
+      _tile_dpbssd(2, 5, 6);
+      _tile_dpbssd(3, 5, 7);
+    } else {
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
   }
   _tile_stored(0, c, row);
   _tile_stored(1, c + 16, row);
-  _tile_stored(2, c + 16 * ldc, row);
-  _tile_stored(3, c + 16 * ldc + 16, row);
+  if constexpr (kBoth) _tile_stored(2, lower, row);
+  if constexpr (kBoth) _tile_stored(3, lower + 16, row);
 }
-const Micro kBf16 = {kMr, kNr, true, run_bf16, nothing};
-const Micro kAmx = {32, 32, true, run_amx, begin_amx};
+const Micro kBf16 = {kMr, kNr, 2, run_bf16, nothing};
+const Micro kAmx = {32, 32, 2, run_amx<32, false>, begin_amx, 0, run_amx<16, false>};
+const Micro kVnni = {kMr, kNr, 4, run_vnni, nothing, 128};
+const Micro kAmxInt8 = {32, 32, 4, run_amx<32, true>, begin_amx, 0, run_amx<16, true>};
 #endif
-const Micro kF32 = {kMr, kNr, false, run_f32, nothing};
+const Micro kF32 = {kMr, kNr, 1, run_f32, nothing};
+const Micro kInt8 = {kMr, kNr, 4, run_int8, nothing};
 
 }  // namespace
 
@@ -138,6 +203,13 @@ const Micro& micro_for([[maybe_unused]] bool bf16) {
   if (bf16 && features().avx512_bf16) return kBf16;
 #endif
   return kF32;
+}
+const Micro& micro_int8() {
+#ifdef PUYU_ISA_avx512
+  if (features().amx_int8) return kAmxInt8;
+  if (features().avx512_vnni) return kVnni;
+#endif
+  return kInt8;
 }
 
 }  // namespace puyu::cpu::PUYU_ISA

@@ -59,6 +59,7 @@ PUYU_INLINE void words_along_k(uint32_t* out, const BF16* p, bool pairs) {
   else
     store(reinterpret_cast<float*>(out), load(p));
 }
+PUYU_INLINE void words_along_k(uint32_t* out, const int8_t* p, bool) { __builtin_memcpy(out, p, 64); }
 // 16 words across the outer dimension; with pairs the second of each comes from `q`, the next k.
 PUYU_INLINE vu high_half(const float* p) { return bf16_bits(load(p)); }
 PUYU_INLINE vu high_half(const BF16* p) {
@@ -78,21 +79,24 @@ PUYU_INLINE void words_across(uint32_t* out, const T* p, const T* q, bool pairs)
 
 // The 16 x 16 words at outer index i0 and element k0, rows along the outer index if `by_outer`, else along K.
 template <class T>
-PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t k0, bool pairs, bool by_outer) {
+PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t k0, int per_word, bool by_outer) {
   const T* src = static_cast<const T*>(o.p);
-  const int64_t kn = pairs ? 32 : 16, ni = imin(16, o.outer - i0), nk = imin(kn, o.k - k0);
-  T edge[32 * 32];
+  const bool pairs = per_word == 2;
+  const int64_t kn = 16 * per_word, ni = imin(16, o.outer - i0), nk = imin(kn, o.k - k0);
+  T edge[32 * 64];
   int64_t ld = o.ld;
   const T* p = src + (o.k_contiguous ? i0 * ld + k0 : k0 * ld + i0);
   if (ni < 16 || nk < kn) {  // at the border: copy what is there into zeros
     __builtin_memset(edge, 0, sizeof edge);
     int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni;
     for (int64_t r = 0; r < rows; ++r)
-      __builtin_memcpy(edge + r * 32, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
-    p = edge, ld = 32;
+      __builtin_memcpy(edge + r * 64, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
+    p = edge, ld = 64;
   }
   if (o.k_contiguous) {
     for (int r = 0; r < 16; ++r) words_along_k(b.w[r], p + r * ld, pairs);
+  } else if constexpr (sizeof(T) == 1) {
+    __builtin_unreachable();
   } else if (pairs) {
     for (int r = 0; r < 16; ++r) words_across(b.w[r], p + 2 * r * ld, p + (2 * r + 1) * ld, true);
   } else {
@@ -103,7 +107,7 @@ PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t 
 
 template <class T>
 void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
-  const int64_t step = m.pairs ? 32 : 16;
+  const int64_t step = 16 * m.per_word;
   WordBlock b;
   for (int64_t kb = 0; kb < m.blocks(o.k); ++kb)
     for (int64_t r0 = 0; r0 < m.mr; r0 += 16) {
@@ -113,14 +117,14 @@ void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
         __builtin_memset(out, 0, static_cast<size_t>(rows) * 64);
         continue;
       }
-      load_block<T>(b, o, i0, kb * step, m.pairs, true);
+      load_block<T>(b, o, i0, kb * step, m.per_word, true);
       __builtin_memcpy(out, b.w, static_cast<size_t>(rows) * 64);
     }
 }
 
 template <class T>
 void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
-  const int64_t step = m.pairs ? 32 : 16;
+  const int64_t step = 16 * m.per_word;
   WordBlock b;
   for (int64_t kb = 0; kb < m.blocks(o.k); ++kb)
     for (int64_t c0 = 0; c0 < m.nr; c0 += 16) {
@@ -131,7 +135,7 @@ void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
         for (int r = 0; r < 16; ++r) __builtin_memset(out + r * m.nr, 0, bytes);
         continue;
       }
-      load_block<T>(b, o, i0, kb * step, m.pairs, false);
+      load_block<T>(b, o, i0, kb * step, m.per_word, false);
       for (int r = 0; r < 16; ++r) __builtin_memcpy(out + r * m.nr, b.w[r], bytes);
     }
 }
@@ -139,13 +143,17 @@ void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
 }  // namespace
 
 void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
-  if (o.type == DType::kF32)
+  if (o.type == DType::kI8)
+    pack_a_typed<int8_t>(m, dst, o, panel, panels);
+  else if (o.type == DType::kF32)
     pack_a_typed<float>(m, dst, o, panel, panels);
   else
     pack_a_typed<BF16>(m, dst, o, panel, panels);
 }
 void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
-  if (o.type == DType::kF32)
+  if (o.type == DType::kI8)
+    pack_b_typed<int8_t>(m, dst, o, panel, panels);
+  else if (o.type == DType::kF32)
     pack_b_typed<float>(m, dst, o, panel, panels);
   else
     pack_b_typed<BF16>(m, dst, o, panel, panels);

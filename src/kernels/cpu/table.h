@@ -24,6 +24,11 @@ struct Table {
   decltype(&proto::linear_dw) linear_dw;
   decltype(&proto::packed_weight_bytes) packed_weight_bytes;
   decltype(&proto::pack_weight) pack_weight;
+  decltype(&proto::quantize_rows) quantize_rows;
+  decltype(&proto::pack_weight_int8) pack_weight_int8;
+  decltype(&proto::quantize_groups) quantize_groups;
+  decltype(&proto::packed_int4_bytes) packed_int4_bytes;
+  decltype(&proto::pack_weight_int4) pack_weight_int4;
   decltype(&proto::rope) rope;
   decltype(&proto::attention_packed) attention_packed;
   decltype(&proto::attention_backward) attention_backward;
@@ -45,6 +50,7 @@ struct Table {
 // What the machine can do beyond the three builds; the avx512 build's matmul asks at run time.
 struct Features {
   bool avx2 = false, avx512 = false, avx512_bf16 = false, amx_bf16 = false;
+  bool avx512_vnni = false, amx_int8 = false;  // int8 products
 };
 const Features& features();
 
