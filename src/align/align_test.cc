@@ -10,6 +10,7 @@
 #include "align/testing.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/temp_dir_test_util.h"
 #include "text/bpe_train.h"
 
 namespace puyu {
@@ -69,7 +70,8 @@ TEST(ChatData, EachEpochSeesEveryExampleOnceInItsOwnOrder) {
 }
 
 TEST(ChatData, DialoguesComeBackAsWrittenAndErrorsNameTheLine) {
-  const std::string path = testing::TempDir() + "/dialogues.jsonl";
+  test::TempDir dir;
+  const std::string path = dir / "dialogues.jsonl";
   const std::vector<Dialogue> d = {question_answer("你好\n\"x\"", "7"), identity_dialogues()[0]};
   write_dialogues(path, d);
   const std::vector<Dialogue> back = read_dialogues(path);

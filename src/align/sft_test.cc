@@ -7,6 +7,7 @@
 #include "align/sft.h"
 #include "align/testing.h"
 #include "base/error.h"
+#include "base/temp_dir_test_util.h"
 #include "data/shard.h"
 
 namespace puyu {
@@ -27,8 +28,8 @@ TEST(Sft, LearnsATinyTask) {
   EXPECT_GT(r.curve.front().loss, r.curve.back().loss);
 }
 
-std::string text_shard(const Tokenizer& t, uint64_t fingerprint) {
-  const std::string path = testing::TempDir() + "/text_mix.tok";
+std::string text_shard(const test::TempDir& dir, const Tokenizer& t, uint64_t fingerprint) {
+  const std::string path = dir / "text_mix.tok";
   ShardWriter w(path, 2, fingerprint);
   for (const Dialogue& d : identity_dialogues()) {
     std::vector<int32_t> ids = t.encode(d[1].content);
@@ -39,10 +40,11 @@ std::string text_shard(const Tokenizer& t, uint64_t fingerprint) {
 }
 
 TEST(TextMix, KeepsTheTextLikelyWhileTheTaskIsLearned) {
+  test::TempDir dir;
   const Tokenizer t = tiny_tokenizer();
   const EncodedChats data = encode_dialogues(t, colours(), 64);
   TextMixOptions text;
-  text.shards = {text_shard(t, t.fingerprint())}, text.tokens = 64, text.seq_len = 32, text.coef = 1;
+  text.shards = {text_shard(dir, t, t.fingerprint())}, text.tokens = 64, text.seq_len = 32, text.coef = 1;
   SftOptions o;
   o.steps = 60, o.lr = 1e-2, o.warmup_steps = 5, o.batch_tokens = 256;
   Learner learner = make_learner(t, Head::kLanguage, 1);
@@ -56,9 +58,10 @@ TEST(TextMix, KeepsTheTextLikelyWhileTheTaskIsLearned) {
 }
 
 TEST(TextMix, GradientIsTheCoefficientTimesTheMeanLoss) {
+  test::TempDir dir;
   const Tokenizer t = tiny_tokenizer();
   TextMixOptions text;
-  text.shards = {text_shard(t, t.fingerprint())}, text.tokens = 64, text.seq_len = 32;
+  text.shards = {text_shard(dir, t, t.fingerprint())}, text.tokens = 64, text.seq_len = 32;
   std::vector<double> norm;
   for (double coef : {0.25, 1.0}) {
     text.coef = coef;
@@ -72,11 +75,12 @@ TEST(TextMix, GradientIsTheCoefficientTimesTheMeanLoss) {
 }
 
 TEST(TextMix, RefusesTextOfAnotherTokenizerAndImpossibleSizes) {
+  test::TempDir dir;
   const Tokenizer t = tiny_tokenizer();
   TextMixOptions text;
-  text.shards = {text_shard(t, t.fingerprint() + 1)};
+  text.shards = {text_shard(dir, t, t.fingerprint() + 1)};
   EXPECT_THROW(TextMix(text, t, 1), Error);
-  text.shards = {text_shard(t, t.fingerprint())}, text.tokens = 16, text.seq_len = 32;
+  text.shards = {text_shard(dir, t, t.fingerprint())}, text.tokens = 16, text.seq_len = 32;
   EXPECT_THROW(TextMix(text, t, 1), Error);
   Learner learner = make_learner(t, Head::kLanguage, 1);
   EXPECT_EQ(TextMix({}, t, 1).accumulate(learner), 0);

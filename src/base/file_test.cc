@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/temp_dir_test_util.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -16,12 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 struct FileTest : ::testing::Test {
-  std::string dir = [] {
-    std::string t = (fs::temp_directory_path() / "puyu_file_XXXXXX").string();
-    return std::string(mkdtemp(t.data()));
-  }();
+  test::TempDir folder;
+  std::string dir = folder.path;
   std::string path = dir + "/文件.txt";
-  void TearDown() override { fs::remove_all(dir); }
   size_t entries() const { return static_cast<size_t>(std::distance(fs::directory_iterator(dir), {})); }
 };
 

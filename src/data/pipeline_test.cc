@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/temp_dir_test_util.h"
 #include "data/compress.h"
 
 namespace puyu {
@@ -43,13 +44,10 @@ std::string story(uint64_t seed) {
 }
 
 struct PipelineTest : ::testing::Test {
-  std::string dir = (fs::temp_directory_path() / ("puyu_pipeline_" + std::to_string(::getpid()))).string();
+  test::TempDir folder;
+  std::string dir = folder.path;
   PipelineConfig config;
-  void SetUp() override {
-    fs::remove_all(dir);
-    config.input = {dir + "/in"};
-  }
-  void TearDown() override { fs::remove_all(dir); }
+  void SetUp() override { config.input = {dir + "/in"}; }
   void put(const std::string& name, const std::string& bytes) {
     make_directories(fs::path(dir + "/in/" + name).parent_path().string());
     std::ofstream(dir + "/in/" + name, std::ios::binary) << bytes;

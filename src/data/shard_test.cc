@@ -5,12 +5,14 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/temp_dir_test_util.h"
 
 namespace puyu {
 namespace {
 
 struct ShardTest : ::testing::Test {
-  std::string path = (std::filesystem::temp_directory_path() / "puyu_shard_test.tok").string();
+  test::TempDir dir;
+  std::string path = dir / "a.tok";
   void write(int width) {
     ShardWriter w(path, width, 99);
     int32_t a[] = {1, 2, 60000}, b[] = {7};
@@ -24,7 +26,6 @@ struct ShardTest : ::testing::Test {
     } catch (const Error& e) { return e.what(); }
     return "";
   }
-  void TearDown() override { std::filesystem::remove(path); }
 };
 
 TEST_F(ShardTest, RoundTrip) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/json.h"
+#include "base/temp_dir_test_util.h"
 #include "data/compress.h"
 #include "data/document.h"
 #include "data/pipeline.h"
@@ -24,7 +25,8 @@ std::string real_tokenizer() {
 TEST(Tokenize, ShardsHoldEveryDocumentOnceAndDoNotDependOnWorkers) {
   if (!file_exists(real_tokenizer())) GTEST_SKIP() << "no test data: set PUYU_TEST_DATA (" << real_tokenizer() << ")";
   Tokenizer t = Tokenizer::load(real_tokenizer());
-  std::string dir = (fs::temp_directory_path() / ("puyu_tokenize_" + std::to_string(::getpid()))).string();
+  test::TempDir folder;
+  const std::string& dir = folder.path;
   make_directories(dir + "/corpus");
   ZstdFile file(dir + "/corpus/docs-00000.jsonl.zst");
   for (int i = 0; i < 600; ++i) {
@@ -51,7 +53,6 @@ TEST(Tokenize, ShardsHoldEveryDocumentOnceAndDoNotDependOnWorkers) {
   EXPECT_EQ(ids.back(), t.eos());
   Json j = Json::parse(read_file(dir + "/one/sources.json"));
   EXPECT_EQ(j.at("sources").as_array().at(1).as_string(), "b");
-  fs::remove_all(dir);
 }
 
 }  // namespace

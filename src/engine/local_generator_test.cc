@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/temp_dir_test_util.h"
 #include "engine/tiny_model.h"
 
 namespace puyu {
@@ -122,8 +123,8 @@ TEST(LocalGenerator, LogLikelihoodIsTheSumOfTokenLogProbs) {
 }
 
 TEST(LocalModel, LoadsAFolderAndSaysWhatIsWrong) {
-  const auto dir = (std::filesystem::temp_directory_path() / "puyu_local_model_test").string();
-  std::filesystem::remove_all(dir);
+  test::TempDir folder;
+  const std::string& dir = folder.path;
   EXPECT_THROW(LocalModel{dir}, Error);
   auto model = tiny_model();
   save_model(dir, model->weights, DType::kF32);
@@ -131,7 +132,6 @@ TEST(LocalModel, LoadsAFolderAndSaysWhatIsWrong) {
   model->tokenizer.save(dir + "/tokenizer.puyu");
   LocalGenerator a(model), b(std::make_shared<LocalModel>(dir));
   EXPECT_EQ(a.generate({{"hello", {}}}, sampling(30))[0].text, b.generate({{"hello", {}}}, sampling(30))[0].text);
-  std::filesystem::remove_all(dir);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/temp_dir_test_util.h"
 #include "base/utf8.h"
 
 namespace puyu {
@@ -47,9 +48,8 @@ class FakeModel : public Generator {
 
 class Runner : public testing::Test {
  protected:
-  std::string dir = testing::TempDir() + "puyu_eval_" + std::to_string(getpid());
-  void SetUp() override { make_directories(dir); }
-  void TearDown() override { std::filesystem::remove_all(dir); }
+  test::TempDir folder;
+  std::string dir = folder.path;
   std::string file(const std::string& name, const std::string& text) {
     write_file(dir + "/" + name, text);
     return dir + "/" + name;

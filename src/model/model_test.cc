@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/rng.h"
+#include "base/temp_dir_test_util.h"
 #include "kernels/cpu/table.h"
 #include "kernels/ref/ref.h"
 
@@ -250,13 +251,12 @@ TEST_F(ModelTest, SlowLearnsToReverse) {
 }
 
 TEST_F(ModelTest, SaveAndLoadKeepEveryBit) {
-  auto dir = (std::filesystem::temp_directory_path() / "puyu_model_test").string();
+  test::TempDir dir;
   Weights w = random_weights(DType::kF32);
-  save_model(dir, w, DType::kF32);
-  Weights r = load_model(ctx, dir, Head::kLanguage, DType::kF32);
+  save_model(dir.path, w, DType::kF32);
+  Weights r = load_model(ctx, dir.path, Head::kLanguage, DType::kF32);
   EXPECT_EQ(flatten(r.master.tensors), flatten(w.master.tensors));
   EXPECT_EQ(r.config.rope_theta, c.rope_theta);
-  std::filesystem::remove_all(dir);
 }
 
 TEST(ModelConfigTest, PublishedSizes) {  // research/training.md, section 2.1

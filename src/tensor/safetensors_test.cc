@@ -10,13 +10,14 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "base/temp_dir_test_util.h"
 
 namespace puyu {
 namespace {
 
 struct SafeTensorsTest : ::testing::Test {
-  std::string path = cat((std::filesystem::temp_directory_path() / "puyu_safetensors_").string(), ::getpid());
-  void TearDown() override { std::filesystem::remove(path); }
+  test::TempDir dir;
+  std::string path = dir / "a.safetensors";
 
   void put(std::string_view bytes) const {  // without fsync: these tests write hundreds of files
     std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));

@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include "base/error.h"
+#include "base/temp_dir_test_util.h"
 #include "text/bpe_train.h"
 #include "text/chat_template.h"
 #include "text/text_testing.h"
@@ -109,11 +110,10 @@ TEST(Tokenizer, OurLayout) {
 }
 
 TEST(Tokenizer, SaveAndLoad) {
-  const std::string dir = testing::TempDir() + "puyu_tokenizer_test";
-  make_directories(dir);
-  const std::string file = dir + "/tokenizer.puyu";
+  test::TempDir dir, empty;
+  const std::string file = dir / "tokenizer.puyu";
   small().save(file);
-  Tokenizer again = Tokenizer::load(dir);
+  Tokenizer again = Tokenizer::load(dir.path);
   EXPECT_EQ(again.fingerprint(), small().fingerprint());
   Rng rng(10);
   for (int i = 0; i < 200; ++i) {
@@ -127,12 +127,13 @@ TEST(Tokenizer, SaveAndLoad) {
     EXPECT_THROW(parse_vocabulary(bad, "bad"), Error) << i;
     EXPECT_THROW(parse_vocabulary(good.substr(0, rng.below(good.size())), "short"), Error);
   }
-  EXPECT_THROW(Tokenizer::load(testing::TempDir()), Error);
+  EXPECT_THROW(Tokenizer::load(empty.path), Error);
 }
 
 TEST(Tokenizer, SavedInternLm2GivesTheSameIds) {
   SKIP_WITHOUT(test_data(kInternLm2Model));
-  const std::string file = testing::TempDir() + "internlm2.puyu";
+  test::TempDir dir;
+  const std::string file = dir / "internlm2.puyu";
   internlm2().save(file);
   Tokenizer t = Tokenizer::load(file);
   EXPECT_EQ(t.fingerprint(), internlm2().fingerprint());

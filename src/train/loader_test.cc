@@ -8,7 +8,7 @@ namespace puyu {
 namespace {
 using namespace test;
 
-class LoaderTest : public TempDir {};
+class LoaderTest : public FolderTest {};
 
 std::vector<int32_t> all_ids(const std::vector<MicroBatch>& micros) {
   std::vector<int32_t> out;

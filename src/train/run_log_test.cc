@@ -69,7 +69,7 @@ std::vector<std::string> records(std::string_view s) {
   return out;
 }
 
-class RunLogTest : public TempDir {
+class RunLogTest : public FolderTest {
  protected:
   StepMetrics metrics(int64_t step) {
     StepMetrics m;

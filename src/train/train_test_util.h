@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "base/temp_dir_test_util.h"
 #include "train/checkpoint.h"
 #include "train/loader.h"
 #include "train/trainer.h"
@@ -20,18 +21,11 @@ inline ModelConfig tiny_model() {
   return c;
 }
 
-// A folder that is empty at the start of each test and gone at its end.
-class TempDir : public ::testing::Test {
+class FolderTest : public ::testing::Test {
+  TempDir folder_;
+
  protected:
-  std::string dir;
-  void SetUp() override {
-    const auto* info = ::testing::UnitTest::GetInstance()->current_test_info();
-    dir =
-        std::filesystem::temp_directory_path() / ("puyu_train_" + std::string(info->name()) + std::to_string(getpid()));
-    std::filesystem::remove_all(dir);
-    std::filesystem::create_directories(dir);
-  }
-  void TearDown() override { std::filesystem::remove_all(dir); }
+  std::string dir = folder_.path;
 };
 
 // Documents of 1 … max_len tokens that count upwards from a random id, so that there is something to learn.

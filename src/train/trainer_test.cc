@@ -15,7 +15,7 @@ namespace puyu {
 namespace {
 using namespace test;
 
-class TrainerTest : public TempDir {
+class TrainerTest : public FolderTest {
  protected:
   std::string checkpoint(const std::string& run, int64_t step) {
     char name[32];
