@@ -15,7 +15,7 @@ constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
 SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
   const int64_t tokens = o.kv_tokens ? o.kv_tokens : std::max(c.max_position, o.max_batch * 512);
-  return {o.max_batch, o.max_tokens_per_step, pages_for(tokens)};
+  return {o.max_batch, o.max_tokens_per_step, pages_for(tokens), o.prefix_cache};
 }
 
 int checked_bits(int bits) {
@@ -45,6 +45,7 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
 
 void Engine::refresh() {
   CHECK(active_.empty(), "weights changed under running requests");
+  scheduler_.clear_cache();
   const ModelConfig& c = weights_.config;
   rope_arena_ = std::make_unique<Arena>("rope", c.max_position * c.hd() * 4 + 4096);
   rope_table_ = make_rope_table(*rope_arena_, c.max_position, c.hd(), c.rope_theta);
@@ -101,10 +102,10 @@ int64_t Engine::submit(Request request) {
   if (n >= context_length())
     fail("[engine] the prompt has ", n, " tokens; prompt and answer together may have ", context_length());
   const int64_t id = next_id_++;
-  scheduler_.add(id, n);
   Active& a = active_[id];
   a.stream = prompt_hash(request.prompt) + request.sample;
-  a.tokens = request.prompt;
+  a.prompt = request.prompt.size();
+  scheduler_.add(id, std::move(request.prompt));
   a.request = std::move(request);
   return id;
 }
@@ -114,8 +115,14 @@ bool Engine::step() {
   if (work.empty()) return false;
   ScratchScope scope(activations_);
   std::vector<int64_t> sampled;
-  Tensor logits = forward(work, sampled);
-  const std::vector<Token> tokens = choose(logits, sampled);
+  std::vector<Token> tokens;
+  try {
+    for (auto [from, to] : scheduler_.copies()) kv_.copy(ctx_, from, to);
+    tokens = choose(forward(work, sampled), sampled);
+  } catch (...) {
+    scheduler_.undo(work);  // or the prefix cache would keep pages that were never filled
+    throw;
+  }
   for (size_t i = 0; i < sampled.size(); ++i)
     if (active_.contains(sampled[i])) deliver(sampled[i], tokens[i]);  // a callback may abort another
   return true;
@@ -128,7 +135,7 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<int
   size_t max_pages = 0;
   for (const auto& w : work) max_pages = std::max(max_pages, scheduler_.pages(w.id).size());
   for (const auto& w : work) {
-    const std::vector<int32_t>& tokens = active_.at(w.id).tokens;
+    const std::vector<int32_t>& tokens = scheduler_.tokens(w.id);
     ids.insert(ids.end(), tokens.begin() + w.begin, tokens.begin() + w.end);
     for (int64_t p = w.begin; p < w.end; ++p) positions.push_back(static_cast<int32_t>(p));
     cu.push_back(static_cast<int32_t>(ids.size()));
@@ -157,13 +164,19 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<int
 }
 
 // The next token of one sequence, -1 when its mask allows none. `logits` are its own copy.
-int32_t Engine::choose_one(const Active& a, std::span<float> logits) const {
+int32_t Engine::choose_one(int64_t id, std::span<float> logits) const {
+  const Active& a = active_.at(id);
   const SamplingOptions& o = a.request.sampling;
-  adjust(logits, a.answer(), o, a.request.stop_ids, a.request.bad_ids);
+  const std::vector<int32_t>& tokens = scheduler_.tokens(id);
+  adjust(logits, answer(id), o, a.request.stop_ids, a.request.bad_ids);
   if (a.request.mask) a.request.mask->allow(logits);
   Rng rng(static_cast<uint64_t>(o.seed), a.stream);
-  rng.counter = a.tokens.size();
-  return sample(logits, a.tokens, o, rng);
+  rng.counter = tokens.size();
+  return sample(logits, tokens, o, rng);
+}
+
+std::span<const int32_t> Engine::answer(int64_t id) const {
+  return std::span(scheduler_.tokens(id)).subspan(active_.at(id).prompt);
 }
 
 std::vector<Token> Engine::choose(Tensor logits, const std::vector<int64_t>& sampled) {
@@ -176,7 +189,7 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<int64_t>& sam
   std::copy_n(logits.as<float>(), n * V, work.as<float>());
   parallel_for(n, [&](int64_t i) {
     const auto at = static_cast<size_t>(i);
-    out[at].id = choose_one(active_.at(sampled[at]), {work.as<float>() + i * V, static_cast<size_t>(V)});
+    out[at].id = choose_one(sampled[at], {work.as<float>() + i * V, static_cast<size_t>(V)});
   });
   std::vector<int32_t> ids;
   std::vector<float> logp(sampled.size());
@@ -211,20 +224,20 @@ void Engine::add_top(Tensor logits, const std::vector<int64_t>& sampled, std::ve
 void Engine::deliver(int64_t id, const Token& token) {
   Active& a = active_.at(id);
   if (token.id < 0) return finish(id, FinishReason::kStop);
-  a.tokens.push_back(token.id);
-  scheduler_.extend(id);
+  if (a.request.on_start && answer(id).empty()) a.request.on_start(scheduler_.reused(id));
+  scheduler_.extend(id, token.id);
   const std::vector<int32_t>& stops = a.request.stop_ids;
   const SamplingOptions& o = a.request.sampling;
   const bool end = std::find(stops.begin(), stops.end(), token.id) != stops.end();
   if (a.request.mask && !end) a.request.mask->accept(token.id);
   const bool go_on = !a.request.on_token || a.request.on_token(token);
   if (!active_.contains(id)) return;  // aborted by its own callback
-  const auto total = static_cast<int64_t>(a.tokens.size());
+  const auto total = static_cast<int64_t>(scheduler_.tokens(id).size());
   if (!go_on || (end && !o.ignore_eos) || (a.request.mask && a.request.mask->finished()))
     finish(id, FinishReason::kStop);
-  else if (loops(a.answer(), o))
+  else if (loops(answer(id), o))
     finish(id, FinishReason::kLoop);
-  else if (static_cast<int64_t>(a.answer().size()) >= o.max_tokens || total >= context_length())
+  else if (static_cast<int64_t>(answer(id).size()) >= o.max_tokens || total >= context_length())
     finish(id, FinishReason::kLength);
 }
 

@@ -1,9 +1,9 @@
 // The engine: many requests at once through one model, token by token. Requests join and leave between steps
 // (continuous batching), prompts are prefilled in chunks, keys and values live in pages.
 //
-// A request's tokens and log-probs are the same bits whatever else is in the batch, however its prompt is cut and
-// however often it is preempted, and its log-probs are the bits of the training forward: all go through block_forward.
-// Not thread-safe: one thread owns an engine (the server posts to it).
+// A request's tokens and log-probs are the same bits whatever else is in the batch, however its prompt is cut, however
+// often it is preempted and whatever of it was in the prefix cache, and its log-probs are the bits of the training
+// forward: all go through block_forward. Not thread-safe: one thread owns an engine (the server posts to it).
 #pragma once
 #include <functional>
 #include <span>
@@ -21,6 +21,7 @@ struct EngineOptions {
   int64_t kv_tokens = 0;
   std::string weights = "";
   int kv_bits = 0;
+  bool prefix_cache = true;
   template <class F>
   void fields(F&& f) {
     f("max_batch", max_batch, "sequences that run at once");
@@ -30,6 +31,7 @@ struct EngineOptions {
       "w8a8 = products in int8, weights by output row and activations by token; w4a16 = weights of the blocks in 4 "
       "bits, groups of 128; empty = as loaded");
     f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
+    f("prefix_cache", prefix_cache, "keep the keys and values of finished requests for prompts that begin alike");
   }
 };
 
@@ -44,6 +46,8 @@ struct Request {
   std::function<void(FinishReason)> on_finish;
   std::vector<std::vector<int32_t>> bad_ids = {};  // sequences of ids that must not appear in the answer
   std::shared_ptr<TokenMask> mask = {};            // guided decoding
+  // Before the first token: how many of the prompt's tokens were in the prefix cache.
+  std::function<void(int64_t cached)> on_start = {};
 };
 
 struct Rollout {
@@ -91,15 +95,15 @@ class Engine {
 
  private:
   struct Active {
-    Request request;
-    std::vector<int32_t> tokens;  // prompt and answer
+    Request request;  // its prompt is with the scheduler
+    size_t prompt = 0;
     uint64_t stream = 0;
-    std::span<const int32_t> answer() const { return std::span(tokens).subspan(request.prompt.size()); }
   };
+  std::span<const int32_t> answer(int64_t id) const;
   Tensor pack(Tensor weight, const std::string& scheme);
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled);
   std::vector<Token> choose(Tensor logits, const std::vector<int64_t>& sampled);
-  int32_t choose_one(const Active& a, std::span<float> logits) const;
+  int32_t choose_one(int64_t id, std::span<float> logits) const;
   void add_top(Tensor logits, const std::vector<int64_t>& sampled, std::vector<Token>& tokens);
   std::vector<Score> score_batch(const Batch& b);
   void deliver(int64_t id, const Token& token);

@@ -106,6 +106,30 @@ TEST(Engine, BatchChunksAndPreemptionChangeNothing) {
   }
 }
 
+TEST(Engine, PrefixCacheChangesNothing) {
+  auto prompts = prompts_of({200, 200, 130, 129, 70});
+  std::copy_n(prompts[0].begin(), 190, prompts[1].begin());  // two pages and a part of the third
+  std::copy_n(prompts[0].begin(), 128, prompts[2].begin());
+  std::copy_n(prompts[0].begin(), 129, prompts[3].begin());
+  for (int bits : {0, 8, 4}) {
+    Weights w = random_weights(tiny(), DType::kBF16);
+    EngineOptions on, off;
+    on.kv_bits = off.kv_bits = bits, off.prefix_cache = false;
+    Engine with(w, on), without(w, off);
+    for (size_t round = 0; round < 2; ++round)
+      for (size_t i = 0; i < prompts.size(); ++i)
+        expect_same(with.generate_tokens({prompts[i]}, sampling(70), {})[0],
+                    without.generate_tokens({prompts[i]}, sampling(70), {})[0], cat(bits, " bits, prompt ", i));
+    // The second time all full pages, for fewer than 8 tokens of a page are not worth a copy.
+    EXPECT_EQ(with.scheduler().reused_tokens(), 190 + 128 + 128 + 192 + 192 + 128 + 128 + 64);
+    EXPECT_EQ(without.scheduler().reused_tokens(), 0);
+    with.refresh();
+    const int64_t before = with.scheduler().reused_tokens();
+    with.generate_tokens({prompts[0]}, sampling(3), {});
+    EXPECT_EQ(with.scheduler().reused_tokens(), before) << "new weights, old keys";
+  }
+}
+
 TEST(Engine, EqualPromptsDrawDifferentAnswers) {
   Weights w = random_weights(tiny(), DType::kF32);
   Engine engine(w);

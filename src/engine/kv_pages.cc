@@ -2,7 +2,7 @@
 
 namespace puyu {
 
-PageAllocator::PageAllocator(int64_t pages) : refs_(static_cast<size_t>(pages), 0) {
+PageAllocator::PageAllocator(int64_t pages) : refs_(static_cast<size_t>(pages), 0), kept_(refs_.size(), 0) {
   for (int64_t p = pages; p-- > 0;) free_.push_back(static_cast<int32_t>(p));
 }
 
@@ -15,14 +15,30 @@ int32_t PageAllocator::allocate() {
 }
 
 void PageAllocator::retain(int32_t page) {
-  CHECK(refs_.at(static_cast<size_t>(page)) > 0);
-  ++refs_[static_cast<size_t>(page)];
+  const auto p = static_cast<size_t>(page);
+  CHECK(refs_.at(p) > 0);
+  idle_ -= refs_[p]++ == 1 && kept_[p];
 }
 
 void PageAllocator::release(int32_t page) {
-  int32_t& refs = refs_.at(static_cast<size_t>(page));
-  CHECK(refs > 0);
-  if (--refs == 0) free_.push_back(page);
+  const auto p = static_cast<size_t>(page);
+  CHECK(refs_.at(p) > 0);
+  if (--refs_[p] == 0) free_.push_back(page);
+  idle_ += refs_[p] == 1 && kept_[p];
+}
+
+void PageAllocator::keep(int32_t page) {
+  CHECK(!kept_.at(static_cast<size_t>(page)));
+  retain(page);
+  kept_[static_cast<size_t>(page)] = 1;
+}
+
+void PageAllocator::drop(int32_t page) {
+  const auto p = static_cast<size_t>(page);
+  CHECK(kept_.at(p));
+  kept_[p] = 0;
+  idle_ -= refs_[p] == 1;
+  release(page);
 }
 
 int64_t KvPages::bytes_per_token(const ModelConfig& c, DType act, int bits) {
@@ -36,6 +52,15 @@ KvPages::KvPages(const ModelConfig& c, DType act, int bits, int64_t pages)
       list->push_back(arena.alloc(bits ? DType::kU8 : act,
                                   {pages, c.num_kv_heads, kPage, bits ? kv_row_bytes(c.hd(), bits) : c.hd()}));
   }
+}
+
+void KvPages::copy(Ctx& ctx, int32_t from, int32_t to) {
+  if (from == to) return;
+  for (auto* list : {&k, &v})
+    for (const Tensor& pages : *list) {
+      const Tensor rows = pages.view(pages.size(0), pages.numel() / pages.size(0));
+      gather_rows(ctx, rows.rows(to, to + 1), rows, &from);
+    }
 }
 
 }  // namespace puyu

@@ -60,6 +60,7 @@ Request LocalModel::request(const Prompt& prompt, const SamplingOptions& samplin
       if (std::vector<int32_t> ids = tokenizer.encode_untrusted(spelled); !ids.empty()) r.bad_ids.push_back(ids);
   auto s = std::make_shared<State>(State{{tokenizer, sampling.stop}, {}});
   s->all.prompt_tokens = static_cast<int64_t>(r.prompt.size());
+  r.on_start = [s](int64_t cached) { s->all.cached_tokens = cached; };
   // A model's vocabulary may be padded beyond the tokenizer's: such an id has no text.
   r.on_token = [s, on_text, known = tokenizer.vocab_size(), o = sampling](const Token& token) {
     const bool may_stop = ++s->all.tokens >= o.min_tokens;

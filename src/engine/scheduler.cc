@@ -6,32 +6,33 @@
 
 namespace puyu {
 
-Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pages_(limits.pages) {
+Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pages_(limits.pages), cache_(pages_) {
   if (limits.max_batch < 1 || limits.pages < 1 || limits.max_tokens_per_step < limits.max_batch)
     fail("[engine] expected max_batch >= 1, max_tokens_per_step >= max_batch and at least one page, got ",
          limits.max_batch, ", ", limits.max_tokens_per_step, " and ", limits.pages);
 }
 
-void Scheduler::add(int64_t id, int64_t tokens) {
-  CHECK(tokens > 0 && pages_for(tokens) <= limits_.pages && !seqs_.contains(id));
-  seqs_[id].tokens = tokens;
+void Scheduler::add(int64_t id, std::vector<int32_t> tokens, uint64_t domain) {
+  CHECK(!tokens.empty() && pages_for(static_cast<int64_t>(tokens.size())) <= limits_.pages && !seqs_.contains(id));
+  Sequence& s = seqs_[id];
+  s.tokens = std::move(tokens), s.domain = domain;
   waiting_.push_back(id);
 }
 
 std::vector<Scheduler::Work> Scheduler::plan() {
   std::vector<Work> work;
+  copies_.clear();
+  for (int64_t id : running_) publish(seqs_.at(id));
   int64_t budget = limits_.max_tokens_per_step;
   const int64_t preemptions = preemptions_;
   for (size_t i = 0; i < running_.size(); ++i) {  // grow() may shorten running_ behind i
     const int64_t id = running_[i];
-    const Sequence& s = seqs_.at(id);
-    if (s.tokens - s.computed == 1 && grow(id)) work.push_back(run(id, 1)), --budget;
+    if (seqs_.at(id).left() == 1 && grow(id)) work.push_back(run(id, 1)), --budget;
   }
   // What was preempted now would only take its pages back.
   if (preemptions == preemptions_) admit(budget);
   for (int64_t id : running_) {
-    const Sequence& s = seqs_.at(id);
-    const int64_t n = std::min(budget, s.tokens - s.computed);
+    const int64_t n = std::min(budget, seqs_.at(id).left());
     if (n > 0) work.push_back(run(id, n)), budget -= n;
   }
   return work;
@@ -40,15 +41,19 @@ std::vector<Scheduler::Work> Scheduler::plan() {
 Scheduler::Work Scheduler::run(int64_t id, int64_t tokens) {
   Sequence& s = seqs_.at(id);
   s.computed += tokens;
-  return {id, s.computed - tokens, s.computed, s.computed == s.tokens};
+  return {id, s.computed - tokens, s.computed, s.left() == 0};
+}
+
+void Scheduler::undo(const std::vector<Work>& work) {
+  for (const Work& w : work) seqs_.at(w.id).computed = w.begin;
 }
 
 // Pages for all tokens of a running sequence; false when it had to give up its own.
 bool Scheduler::grow(int64_t id) {
   Sequence& s = seqs_.at(id);
-  while (static_cast<int64_t>(s.pages.size()) < pages_for(s.tokens)) {
-    if (pages_.free_pages() > 0) {
-      s.pages.push_back(pages_.allocate());
+  while (static_cast<int64_t>(s.pages.size()) < s.needs()) {
+    if (pages_.available() > 0) {
+      s.pages.push_back(cache_.allocate());
       continue;
     }
     const bool self = running_.back() == id;
@@ -68,24 +73,56 @@ void Scheduler::preempt_youngest() {
 
 // In order of arrival: a long prompt is not overtaken for ever by short ones.
 void Scheduler::admit(int64_t budget) {
-  for (int64_t id : running_) budget -= seqs_.at(id).tokens - seqs_.at(id).computed;  // promised already
+  for (int64_t id : running_) budget -= seqs_.at(id).left();  // promised already
   while (!waiting_.empty() && running() < limits_.max_batch && budget > 0) {
     Sequence& s = seqs_.at(waiting_.front());
-    // One page more than needed while others run, so that the next decode does not preempt it at once.
-    if (pages_.free_pages() < pages_for(s.tokens) + (running_.empty() ? 0 : 1)) return;
-    while (static_cast<int64_t>(s.pages.size()) < pages_for(s.tokens)) s.pages.push_back(pages_.allocate());
-    budget -= s.tokens;
+    if (!seat(s)) return;
+    budget -= s.left();
     running_.push_back(waiting_.front());
     waiting_.pop_front();
   }
 }
 
-void Scheduler::extend(int64_t id) { ++seqs_.at(id).tokens; }
+// Pages for all tokens of a waiting sequence, those that are known from the cache; false when there are too few.
+bool Scheduler::seat(Sequence& s) {
+  // The last token is computed in any case: its logits are wanted.
+  PrefixCache::Match known;
+  if (limits_.prefix_cache) known = cache_.find(s.domain, std::span(s.tokens).first(s.tokens.size() - 1));
+  s.pages = std::move(known.pages);
+  const auto shared = static_cast<int64_t>(s.pages.size());
+  // One page more than needed while others run, so that the next decode does not preempt it at once.
+  if (pages_.available() < s.needs() - shared + (running_.empty() ? 0 : 1)) {
+    for (int32_t page : s.pages) pages_.release(page);
+    s.pages.clear();
+    return false;
+  }
+  // The page to be copied is not held, so one of these may be it: nobody writes before the copies are made.
+  while (static_cast<int64_t>(s.pages.size()) < s.needs()) s.pages.push_back(cache_.allocate());
+  if (known.partial >= 0) copies_.push_back({known.partial, s.pages[static_cast<size_t>(shared)]});
+  s.computed = shared * kPage + known.partial_tokens, s.published = shared;
+  if (s.reused < 0) {
+    s.reused = s.computed;
+    admitted_tokens_ += static_cast<int64_t>(s.tokens.size()), reused_tokens_ += s.reused;
+  }
+  return true;
+}
+
+void Scheduler::extend(int64_t id, int32_t token) { seqs_.at(id).tokens.push_back(token); }
+
+// Full pages can be shared while their sequence still runs.
+void Scheduler::publish(Sequence& s) {
+  const int64_t full = s.computed / kPage;
+  if (!limits_.prefix_cache || full <= s.published) return;
+  cache_.insert(s.domain, std::span(s.tokens).first(static_cast<size_t>(full * kPage)), s.pages);
+  s.published = full;
+}
 
 void Scheduler::release(Sequence& s) {
+  if (limits_.prefix_cache && s.computed > 0)
+    cache_.insert(s.domain, std::span(s.tokens).first(static_cast<size_t>(s.computed)), s.pages);
   for (int32_t page : s.pages) pages_.release(page);
   s.pages.clear();
-  s.computed = 0;
+  s.computed = s.published = 0;
 }
 
 void Scheduler::remove(int64_t id) {

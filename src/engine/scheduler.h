@@ -4,13 +4,15 @@
 // is left of the budget prefills, in order of arrival, in chunks. A waiting sequence is admitted when there is a place
 // in the batch and pages for all its tokens. When a running sequence needs a page and none is free, the youngest one
 // gives up its pages, waits at the head of the queue, and is computed again later: cheaper than swapping, and since a
-// sequence's bits do not depend on chunking, nobody can tell.
+// sequence's bits do not depend on chunking, nobody can tell. Pages of computed tokens stay in the prefix cache as long
+// as nobody needs them: a prompt that begins like an earlier one, or one that was preempted, starts after what is
+// known.
 #pragma once
 #include <deque>
 #include <unordered_map>
 #include <vector>
 
-#include "engine/kv_pages.h"
+#include "engine/prefix_cache.h"
 
 namespace puyu {
 
@@ -18,6 +20,7 @@ struct SchedulerLimits {
   int64_t max_batch = 64;             // sequences in a step
   int64_t max_tokens_per_step = 512;  // at least max_batch, so that every decode fits
   int64_t pages = 1024;
+  bool prefix_cache = true;
 };
 
 class Scheduler {
@@ -29,36 +32,58 @@ class Scheduler {
   };
 
   explicit Scheduler(const SchedulerLimits& limits);
-  // A new sequence of this many tokens, which must fit in the cache alone.
-  void add(int64_t id, int64_t tokens);
-  // The next step; whoever asks must run it. Empty when nothing is left to do.
+  // A new sequence, which must fit in the cache alone. Prefixes are shared within a domain (prefix_cache.h).
+  void add(int64_t id, std::vector<int32_t> tokens, uint64_t domain = 0);
+  // The next step; whoever asks must first carry out copies(), in their order, and then run it. Empty when nothing is
+  // left to do.
   std::vector<Work> plan();
-  void extend(int64_t id);  // a token was sampled for it
-  void remove(int64_t id);  // finished or aborted: its pages are free at once
+  struct Copy {
+    int32_t from, to;  // pages
+  };
+  const std::vector<Copy>& copies() const { return copies_; }
+  void undo(const std::vector<Work>& work);  // it failed: its tokens are not in the pages
+  void extend(int64_t id, int32_t token);    // a token was sampled for it
+  void remove(int64_t id);                   // finished or aborted: its pages are free at once
   const std::vector<int32_t>& pages(int64_t id) const { return seqs_.at(id).pages; }
+  const std::vector<int32_t>& tokens(int64_t id) const { return seqs_.at(id).tokens; }
+  int64_t reused(int64_t id) const { return seqs_.at(id).reused; }  // tokens found in the cache when it was admitted
+  void clear_cache() { cache_.clear(); }
 
   int64_t running() const { return static_cast<int64_t>(running_.size()); }
   int64_t waiting() const { return static_cast<int64_t>(waiting_.size()); }
-  int64_t free_pages() const { return pages_.free_pages(); }
+  int64_t free_pages() const {
+    return pages_.available();
+  }  // those of the prefix cache count: they are given up on demand
+  int64_t total_pages() const { return pages_.total(); }
   int64_t preemptions() const { return preemptions_; }
+  int64_t admitted_tokens() const { return admitted_tokens_; }  // of them …
+  int64_t reused_tokens() const { return reused_tokens_; }      // … found in the cache
 
  private:
   struct Sequence {
-    int64_t tokens = 0, computed = 0;  // known; of them in pages
-    std::vector<int32_t> pages;
+    std::vector<int32_t> tokens, pages;
+    uint64_t domain = 0;
+    int64_t computed = 0, published = 0;  // tokens that are in pages; full pages that are in the cache
+    int64_t reused = -1;
+    int64_t left() const { return static_cast<int64_t>(tokens.size()) - computed; }
+    int64_t needs() const { return pages_for(static_cast<int64_t>(tokens.size())); }
   };
   bool grow(int64_t id);
   void preempt_youngest();
   void admit(int64_t budget);
+  bool seat(Sequence& s);
+  void publish(Sequence& s);
   void release(Sequence& s);
   Work run(int64_t id, int64_t tokens);
 
   SchedulerLimits limits_;
   PageAllocator pages_;
+  PrefixCache cache_;
   std::unordered_map<int64_t, Sequence> seqs_;
   std::deque<int64_t> waiting_;
   std::vector<int64_t> running_;  // oldest first
-  int64_t preemptions_ = 0;
+  std::vector<Copy> copies_;
+  int64_t preemptions_ = 0, admitted_tokens_ = 0, reused_tokens_ = 0;
 };
 
 }  // namespace puyu

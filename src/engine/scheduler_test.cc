@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -16,6 +17,14 @@ using Work = Scheduler::Work;
 std::vector<int64_t> flat(const std::vector<Work>& work) {  // id, begin, end, samples, id, ...
   std::vector<int64_t> out;
   for (const Work& w : work) out.insert(out.end(), {w.id, w.begin, w.end, w.samples});
+  return out;
+}
+
+// Tokens that no other sequence has.
+std::vector<int32_t> fresh(int64_t n) {
+  static int32_t next = 0;
+  std::vector<int32_t> out(static_cast<size_t>(n));
+  for (int32_t& t : out) t = next++;
   return out;
 }
 
@@ -34,15 +43,15 @@ TEST(PageAllocator, CountsReferences) {
 
 TEST(Scheduler, PrefillsInChunksAndDecodesFirst) {
   Scheduler s({2, 10, 100});
-  s.add(1, 25);
+  s.add(1, fresh(25));
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 0, 10, 0}));
-  s.add(2, 3);
+  s.add(2, fresh(3));
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 10, 20, 0}));  // the whole budget is promised to 1
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 20, 25, 1, 2, 0, 3, 1}));
-  s.extend(1), s.extend(2);
-  s.add(3, 4);  // no place in the batch
+  s.extend(1, 7), s.extend(2, 7);
+  s.add(3, fresh(4));  // no place in the batch
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 25, 26, 1, 2, 3, 4, 1}));
-  s.remove(1), s.extend(2);
+  s.remove(1), s.extend(2, 7);
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{2, 4, 5, 1, 3, 0, 4, 1}));
   s.remove(2), s.remove(3);
   EXPECT_TRUE(s.plan().empty());
@@ -51,9 +60,9 @@ TEST(Scheduler, PrefillsInChunksAndDecodesFirst) {
 
 TEST(Scheduler, AdmitsInOrderWhenPagesSuffice) {
   Scheduler s({8, 1000, 4});
-  s.add(1, 2 * kPage);
-  s.add(2, 3 * kPage);  // 2 pages are free: waits
-  s.add(3, 1);          // would fit, but does not overtake
+  s.add(1, fresh(2 * kPage));
+  s.add(2, fresh(3 * kPage));  // 2 pages are free: waits
+  s.add(3, fresh(1));          // would fit, but does not overtake
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 0, 2 * kPage, 1}));
   EXPECT_EQ(s.waiting(), 2);
   s.remove(1);
@@ -61,25 +70,25 @@ TEST(Scheduler, AdmitsInOrderWhenPagesSuffice) {
   EXPECT_EQ(s.waiting(), 1);
 }
 
-TEST(Scheduler, PreemptsTheYoungestAndComputesItAgain) {
+TEST(Scheduler, PreemptsTheYoungestAndKeepsWhatNobodyNeeded) {
   Scheduler s({8, 1000, 3});
-  s.add(1, kPage);
-  s.add(2, kPage - 1);
+  s.add(1, fresh(kPage));
+  s.add(2, fresh(kPage - 1));
   EXPECT_EQ(s.plan().size(), 2u);
-  s.extend(1), s.extend(2);  // 1 needs a second page: the last one
+  s.extend(1, 7), s.extend(2, 7);  // 1 needs a second page: the last one
   EXPECT_EQ(s.plan().size(), 2u);
-  s.extend(1), s.extend(2);  // 2 needs a second page: none, it is the youngest itself
+  s.extend(1, 7), s.extend(2, 7);  // 2 needs a second page: none, it is the youngest itself
   EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, kPage + 1, kPage + 2, 1}));
   EXPECT_EQ(s.preemptions(), 1);
   EXPECT_EQ(s.free_pages(), 1);
   s.remove(1);
-  EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{2, 0, kPage + 1, 1}));
+  EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{2, kPage, kPage + 1, 1}));
 }
 
 TEST(Scheduler, AbortFreesPagesAtOnce) {
   Scheduler s({8, 64, 10});
-  s.add(1, 300);
-  s.add(2, 600);
+  s.add(1, fresh(300));
+  s.add(2, fresh(600));
   s.plan();
   EXPECT_EQ(s.free_pages(), 5);
   s.remove(1);  // in the middle of its prefill
@@ -93,48 +102,148 @@ TEST(Scheduler, RefusesImpossibleLimits) {
   EXPECT_THROW(Scheduler({0, 4, 10}), Error);
 }
 
-// Whatever comes: every sequence's tokens are computed in order, exactly once between preemptions, no page has two
-// owners, the budget holds, and everything ends.
+TEST(Scheduler, PromptsThatBeginAlikeStartAfterWhatIsKnown) {
+  Scheduler s({8, 1000, 20});
+  const auto a = fresh(3 * kPage);
+  s.add(1, a);
+  EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 0, 3 * kPage, 1}));
+  s.extend(1, 7);
+  s.add(2, a);  // all of it is known but the last token, whose logits are wanted
+  EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{1, 3 * kPage, 3 * kPage + 1, 1, 2, 3 * kPage - 1, 3 * kPage, 1}));
+  EXPECT_EQ(s.reused(2), 3 * kPage - 1);
+  EXPECT_EQ(s.pages(1)[1], s.pages(2)[1]);
+  ASSERT_EQ(s.copies().size(), 1u);
+  EXPECT_EQ(s.copies()[0].from, s.pages(1)[2]);
+  EXPECT_EQ(s.copies()[0].to, s.pages(2)[2]);
+  EXPECT_EQ(s.free_pages(), 20 - 4 - 1);
+  s.add(3, a, 1);  // another domain
+  EXPECT_EQ(s.plan()[0].begin, 0);
+  s.remove(1), s.remove(2), s.remove(3);
+  EXPECT_EQ(s.free_pages(), 20);
+  auto b = std::vector<int32_t>(a.begin(), a.begin() + kPage + 20);
+  b.push_back(-1), b.push_back(-2);
+  s.add(4, b);
+  EXPECT_EQ(flat(s.plan()), (std::vector<int64_t>{4, kPage + 20, kPage + 22, 1}));
+  s.clear_cache();
+  s.remove(4);
+  s.clear_cache();
+  s.add(5, b);
+  EXPECT_EQ(s.plan()[0].begin, 0);
+}
+
+TEST(Scheduler, ShortPartialAgreementIsNotWorthACopy) {
+  Scheduler s({8, 1000, 20});
+  const auto a = fresh(30);
+  s.add(1, a), s.plan(), s.remove(1);
+  for (int64_t same : {7, 8, 29}) {
+    std::vector<int32_t> b(a.begin(), a.begin() + same);
+    b.push_back(-1), b.push_back(-2);
+    s.add(2, b);
+    EXPECT_EQ(s.plan()[0].begin, same < 8 ? 0 : same) << same;
+    s.remove(2);
+  }
+}
+
+TEST(Scheduler, FailedWorkIsNotKept) {
+  Scheduler s({8, 1000, 20});
+  const auto a = fresh(3 * kPage);
+  s.add(1, a);
+  s.undo(s.plan());
+  s.remove(1);
+  s.add(2, a);
+  EXPECT_EQ(s.plan()[0].begin, 0);
+}
+
+TEST(Scheduler, TheLeastRecentlyUsedPagesAreGivenUpFirst) {
+  Scheduler s({8, 1000, 4});
+  const auto a = fresh(2 * kPage), b = fresh(2 * kPage), c = fresh(kPage);
+  s.add(1, a), s.plan(), s.remove(1);
+  s.add(2, b), s.plan(), s.remove(2);
+  s.add(3, a), s.plan(), s.remove(3);  // a is the younger one now; its copy took the end of b
+  s.add(4, c), s.plan(), s.remove(4);
+  s.add(5, a);
+  EXPECT_EQ(s.plan()[0].begin, 2 * kPage - 1);
+}
+
+// Whatever comes: every sequence's tokens are computed in order, exactly once between preemptions, the budget holds,
+// what a sequence reads is what its own tokens put there though pages are shared, copied and given up, and everything
+// ends.
 TEST(Scheduler, RandomTrafficKeepsTheRules) {
-  for (uint64_t seed = 0; seed < 50; ++seed) {
+  int64_t reused = 0, preemptions = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
     Rng rng(seed);
-    const SchedulerLimits limits{1 + static_cast<int64_t>(rng.below(6)), 6 + static_cast<int64_t>(rng.below(100)), 8};
+    SchedulerLimits limits{1 + static_cast<int64_t>(rng.below(6)), 6 + static_cast<int64_t>(rng.below(100)), 8};
+    limits.prefix_cache = seed % 4 != 0;
     Scheduler s(limits);
     struct State {
-      int64_t tokens, computed, left;
+      int64_t computed, left;
+      uint64_t domain;
     };
     std::map<int64_t, State> live;
+    uint64_t content[8][kPage] = {};  // of each place the hash of all tokens up to it, its domain included
+    auto hashes = [&](int64_t id) {
+      std::vector<uint64_t> out;
+      uint64_t h = live.at(id).domain;
+      for (int32_t t : s.tokens(id)) out.push_back(h = (h + static_cast<uint64_t>(t) + 1) * 0x9E3779B97F4A7C15u);
+      return out;
+    };
     int64_t next = 0, steps = 0;
     while (next < 30 || !live.empty()) {
       ASSERT_LT(++steps, 20000) << "no progress with seed " << seed;
       if (next < 30 && rng.below(3) == 0) {
-        const auto n = 1 + static_cast<int64_t>(rng.below(300));
-        s.add(next, n);
-        live[next++] = {n, 0, 1 + static_cast<int64_t>(rng.below(200))};
+        // A few families of prompts that begin alike: token i of family f is i / 50 + f before they part.
+        const auto n = 1 + static_cast<int64_t>(rng.below(300)), part = static_cast<int64_t>(rng.below(300));
+        const auto family = static_cast<int32_t>(rng.below(2));
+        std::vector<int32_t> tokens;
+        for (int64_t i = 0; i < n; ++i)
+          tokens.push_back(i < part ? static_cast<int32_t>(i / 50) + family : static_cast<int32_t>(rng.below(3)));
+        live[next] = {0, 1 + static_cast<int64_t>(rng.below(200)), rng.below(2)};
+        s.add(next, tokens, live[next].domain);
+        ++next;
       }
       const auto work = s.plan();
+      for (auto [from, to] : s.copies()) std::copy_n(content[from], kPage, content[to]);
       int64_t total = 0;
-      std::map<int32_t, int64_t> owner;
+      std::map<int32_t, int64_t> writer;
       for (const Work& w : work) {
         State& st = live.at(w.id);
-        ASSERT_TRUE(w.begin == st.computed || w.begin == 0);
         ASSERT_LT(w.begin, w.end);
+        ASSERT_TRUE(w.begin == st.computed || st.computed == 0 || w.begin < st.computed) << "skipped a token";
+        ASSERT_TRUE(limits.prefix_cache || w.begin == st.computed || w.begin == 0);
+        const auto n = static_cast<int64_t>(s.tokens(w.id).size());
+        const std::vector<uint64_t> want = hashes(w.id);
+        for (int64_t p = 0; p < w.end; ++p) {
+          const int32_t page = s.pages(w.id).at(static_cast<size_t>(p / kPage));
+          uint64_t& at = content[page][p % kPage];
+          if (p < w.begin) {
+            ASSERT_EQ(at, want[static_cast<size_t>(p)]) << "seed " << seed << ", sequence " << w.id << ", token " << p;
+          } else {
+            at = want[static_cast<size_t>(p)];
+            ASSERT_EQ(writer.emplace(page, w.id).first->second, w.id) << "two write page " << page;
+          }
+        }
         st.computed = w.end, total += w.end - w.begin;
-        ASSERT_EQ(w.samples, w.end == st.tokens);
-        ASSERT_GE(static_cast<int64_t>(s.pages(w.id).size()) * kPage, w.end);
-        for (int32_t p : s.pages(w.id)) ASSERT_TRUE(owner.emplace(p, w.id).second) << "page " << p << " is shared";
+        ASSERT_EQ(w.samples, w.end == n);
       }
       ASSERT_LE(total, limits.max_tokens_per_step);
       ASSERT_LE(s.running(), limits.max_batch);
       for (const Work& w : work) {
         State& st = live.at(w.id);
         if (!w.samples) continue;
-        st.tokens++, s.extend(w.id);
-        if (--st.left == 0 || rng.below(60) == 0 || st.tokens == 8 * kPage) s.remove(w.id), live.erase(w.id);
+        s.extend(w.id, static_cast<int32_t>(rng.below(2)));
+        if (--st.left == 0 || rng.below(60) == 0 || s.tokens(w.id).size() == 8 * kPage)
+          s.remove(w.id), live.erase(w.id);
+      }
+      if (!live.empty() && rng.below(100) == 0) {  // aborted wherever it stands
+        const auto it = std::next(live.begin(), static_cast<int64_t>(rng.below(live.size())));
+        s.remove(it->first), live.erase(it);
       }
     }
     EXPECT_EQ(s.free_pages(), 8);
+    reused += s.reused_tokens(), preemptions += s.preemptions();
   }
+  EXPECT_GT(reused, 5000);
+  EXPECT_GT(preemptions, 30);
 }
 
 }  // namespace
