@@ -13,10 +13,11 @@ declare -A may=(
   [train]="train model comm data text kernels tensor base"
   [align]="align train model comm data text kernels tensor base"
   [engine]="engine model text kernels tensor base"
-  [serve]="serve engine model text kernels tensor base"
+  [grammar]="grammar engine text base"
+  [serve]="serve grammar engine model text kernels tensor base"
   [eval]="eval engine model text kernels tensor base"
   [agent]="agent engine model text kernels tensor base"
-  [cli]="cli serve eval agent align train engine data text model comm kernels tensor base"
+  [cli]="cli serve grammar eval agent align train engine data text model comm kernels tensor base"
 )
 bad=0
 for dir in */; do

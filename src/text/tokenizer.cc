@@ -96,6 +96,13 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_specials) 
   return out;
 }
 
+std::string_view Tokenizer::piece_bytes(int32_t id) const {
+  if (id < 0 || id >= vocab_size()) fail("[tokenizer] id ", id, " is outside the vocabulary of ", vocab_size());
+  const PieceKind kind = impl_->vocabulary.pieces[id].kind;
+  const bool text = kind == PieceKind::kNormal || kind == PieceKind::kByte || kind == PieceKind::kUserDefined;
+  return text && !impl_->special_ids[id] ? std::string_view(impl_->bytes[id]) : std::string_view();
+}
+
 int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->vocabulary.pieces.size()); }
 int32_t Tokenizer::bos() const { return special("<s>"); }
 int32_t Tokenizer::eos() const { return special("</s>"); }

@@ -28,6 +28,9 @@ class Tokenizer {
   // with keep_specials. Ids outside the vocabulary are an Error. A dummy prefix (LLaMA) is taken off again.
   std::string decode(std::span<const int32_t> ids, bool keep_specials = false) const;
 
+  // What the id adds to a text; empty for a special token and for what never stands in a text (<unk>, unused ids).
+  std::string_view piece_bytes(int32_t id) const;
+
   int32_t vocab_size() const;
   int32_t bos() const;  // <s>
   int32_t eos() const;  // </s>
