@@ -275,15 +275,16 @@ Json ApiAnswer::frame(const char* object) const {
 
 // A prompt counts once, however many answers it has.
 Json ApiAnswer::usage_of(const std::vector<Generation>& choices) const {
-  int64_t prompt = 0, answer = 0;
+  int64_t prompt = 0, answer = 0, cached = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
-    if (i % n_ == 0) prompt += choices[i].prompt_tokens;
+    if (i % n_ == 0) prompt += choices[i].prompt_tokens, cached += choices[i].cached_tokens;
     answer += choices[i].tokens;
   }
   Json u = Json::object();
   u["prompt_tokens"] = prompt;
   u["completion_tokens"] = answer;
   u["total_tokens"] = prompt + answer;
+  u["prompt_tokens_details"]["cached_tokens"] = cached;
   return u;
 }
 

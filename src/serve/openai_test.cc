@@ -105,10 +105,12 @@ TEST(OpenAi, Bodies) {
   ApiRequest r = parse(with(R"("stream":true,"stream_options":{"include_usage":true})"));
   const ApiAnswer a(r, "m", "1", 99);
   Generation g{"你好", 5, 3, FinishReason::kLength};
-  EXPECT_EQ(a.whole({g}),
-            R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
-            R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length"}],)"
-            R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}})");
+  g.cached_tokens = 4;
+  EXPECT_EQ(
+      a.whole({g}),
+      R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
+      R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length"}],)"
+      R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4}}})");
   const Json text = Json::parse(a.text(0, "x")), last = Json::parse(a.last(0, FinishReason::kStop)),
              usage = Json::parse(a.usage({g}));
   EXPECT_EQ(text.at("choices").as_array()[0].at("delta").at("content"), Json("x"));

@@ -36,7 +36,10 @@ test("chat: a stream holds the whole answer, its role first, usage last", async 
   assert.equal(chunks.map((c) => c.choices[0]?.delta.content ?? "").join(""), whole.choices[0].message.content);
   assert.equal(chunks.at(-2).choices[0].finish_reason, "length");
   assert.deepEqual(chunks.at(-1).choices, []);
-  assert.deepEqual(chunks.at(-1).usage, whole.usage);
+  const { prompt_tokens_details: cached, ...usage } = chunks.at(-1).usage;
+  const { prompt_tokens_details: before, ...wholeUsage } = whole.usage;
+  assert.deepEqual(usage, wholeUsage);
+  assert.ok(before.cached_tokens <= cached.cached_tokens && cached.cached_tokens < usage.prompt_tokens);
   assert.equal(new Set(chunks.map((c) => c.id)).size, 1);
 });
 
