@@ -3,6 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+
 #include "base/error.h"
 #include "grammar/regex.h"
 #include "grammar/testing.h"
@@ -218,6 +223,45 @@ TEST(Schema, RandomAnswersAreJsonAndBelongToTheGrammar) {
       const std::string error = error_of([&] { Json::parse(*answer); });
       EXPECT_TRUE(error == "accepted" || error.find("occurs twice") != std::string::npos) << *answer << "\n" << error;
     }
+  }
+}
+
+// Not an assertion on time, numbers to look at: masks over InternLM2's own vocabulary.
+TEST(Schema, SpeedOverInternLm2sVocabulary) {
+  const char* data = std::getenv("PUYU_TEST_DATA");
+  std::string path;
+  if (data)
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(std::string(data) + "/tokenizer"))
+      if (entry.path().filename().string().ends_with(".model")) path = entry.path();
+  if (path.empty()) GTEST_SKIP() << "no tokenizer under PUYU_TEST_DATA/tokenizer";
+  using Clock = std::chrono::steady_clock;
+  auto ms = [](Clock::time_point from) {
+    return std::chrono::duration<double, std::milli>(Clock::now() - from).count();
+  };
+  auto now = Clock::now();
+  const Tokenizer t = Tokenizer::load(path);
+  auto trie = std::make_shared<const TokenTrie>(t);
+  std::printf("load and trie of %zu tokens: %.1f ms\n", trie->size(), ms(now));
+  const std::string text = "{\"name\":\"Ada 你好\",\"age\":36,\"tags\":[\"a\",\"bc\"]}";
+  auto guide = std::make_shared<Guide>(
+      schema_grammar(Json::parse(R"({"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"},
+        "tags":{"type":"array","items":{"type":"string"}}},"required":["name","age","tags"]})")),
+      trie, std::vector<int32_t>{2});
+  for (const char* run : {"cold", "warm"}) {
+    auto mask = guide->mask();
+    double worst = 0, all = 0;
+    const std::vector<int32_t> ids = t.encode(text);
+    for (int32_t id : ids) {
+      std::vector<float> logits(t.vocab_size(), 1.0f);
+      now = Clock::now();
+      mask->allow(logits);
+      worst = std::max(worst, ms(now)), all += ms(now);
+      if (t.piece_bytes(id).starts_with(' ')) continue;  // a dummy prefix
+      ASSERT_TRUE(std::isfinite(logits[id])) << t.piece_bytes(id);
+      mask->accept(id);
+    }
+    EXPECT_TRUE(mask->finished());
+    std::printf("%s: %.3f ms a mask, worst %.3f\n", run, all / static_cast<double>(ids.size()), worst);
   }
 }
 
