@@ -41,7 +41,7 @@ inline std::optional<std::string> random_answer(Guide& guide, Rng& rng, int step
     if (ids.empty()) return {};
     int32_t id = ids[rng.below(ids.size())];
     if (i >= steps)
-      for (int32_t want : {0x01 + '0', 0x01 + ':', 0x01 + ']', 0x01 + '}', 0x01 + '"', 0})
+      for (int32_t want : {0x01 + '0', 0x01 + ':', 0x01 + ']', 0x01 + '}', 0x01 + 'b', 0x01 + '"', 0})
         if (std::find(ids.begin(), ids.end(), want) != ids.end()) id = want;
     if (id == 0) return text;
     text += v[static_cast<size_t>(id)];

@@ -181,6 +181,7 @@ bool sampling_field(const std::string& key, const Json& v, SamplingOptions& s) {
 
 void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   auto among = [&](auto& list) { return std::find(std::begin(list), std::end(list), key) != std::end(list); };
+  if (!v.is_null() && read_guided(key, v, r.guided)) return;
   if (v.is_null() || among(kIgnored) || sampling_field(key, v, r.sampling)) return;
   if (key == "stream")
     r.stream = boolean(v, key);

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "engine/generator.h"
+#include "serve/guided.h"
 
 namespace puyu {
 
@@ -24,6 +25,8 @@ struct ApiRequest {
   int64_t n = 1;                          // answers to each; choice i answers prompts[i / n]
   SamplingOptions sampling;
   bool stream = false, include_usage = false;
+  Guided guided;
+  std::shared_ptr<grammar::Guide> guide = nullptr;  // the server's, for `guided`
 };
 
 // Throws ApiError 400, or 404 when the request asks for another model. `defaults`: sampling where the body is silent.

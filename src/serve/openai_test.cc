@@ -71,7 +71,7 @@ TEST(OpenAi, RefusesByNameOfTheField) {
                           {R"("tools":[{}])", "tools"},
                           {R"("presence_penalty":1)", "presence_penalty"},
                           {R"("logit_bias":{"1":2})", "logit_bias"},
-                          {R"("response_format":{"type":"json_object"})", "response_format"},
+                          {R"("response_format":{"type":"xml"})", "response_format"},
                           {R"("prompt":"x")", "prompt"},
                           {R"("temprature":1)", "temprature"},
                           {R"("seed":"a")", "seed"}};
@@ -122,6 +122,29 @@ TEST(OpenAi, Bodies) {
   const Json error = Json::parse(api_error_body(ApiError(429, "full", "", "queue_full"))).at("error");
   EXPECT_EQ(error.at("type"), Json("rate_limit_error"));
   EXPECT_TRUE(error.at("param").is_null());
+}
+
+TEST(OpenAi, ReadsOneGuideARequest) {
+  auto guided = [](const std::string& fields) { return parse(with(fields)).guided; };
+  EXPECT_EQ(guided(R"("response_format":{"type":"text"})").kind, Guided::Kind::kNone);
+  EXPECT_EQ(guided(R"("response_format":null)").kind, Guided::Kind::kNone);
+  EXPECT_EQ(guided(R"("response_format":{"type":"json_object"})").kind, Guided::Kind::kObject);
+  const Guided g = guided(
+      R"("response_format":{"type":"json_schema","json_schema":{"name":"n","strict":true,"schema":{"type":"null"}}})");
+  EXPECT_EQ(g.kind, Guided::Kind::kSchema);
+  EXPECT_EQ(g.value.dump(), R"({"type":"null"})");
+  EXPECT_EQ(guided(R"("guided_regex":"a+")").value, Json("a+"));
+  const char* bad[][2] = {
+      {R"("response_format":{"type":"xml"})", "response_format"},
+      {R"("response_format":{"type":"json_object","x":1})", "response_format.x"},
+      {R"("response_format":{"type":"json_schema"})", "response_format.json_schema"},
+      {R"("response_format":{"type":"json_schema","json_schema":{"name":"n"}})", "response_format.json_schema.schema"},
+      {R"("guided_regex":7)", "guided_regex"},
+      {R"("guided_choice":[])", "guided_choice"},
+      {R"("guided_choice":["a",1])", "guided_choice[1]"},
+      {R"("guided_regex":"a","guided_grammar":"root ::= \"a\"")", "guided_grammar"},
+  };
+  for (auto& [fields, field] : bad) EXPECT_EQ(refusal(with(fields)), cat("400 ", field)) << fields;
 }
 
 }  // namespace

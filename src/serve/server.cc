@@ -112,6 +112,7 @@ struct Server::Impl {
         options(o),
         created(std::time(nullptr)),
         keys(read_keys(o)),
+        guides(m.tokenizer, m.stop_ids),
         http(http_options(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
         loop(m.engine) {
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
@@ -128,6 +129,7 @@ struct Server::Impl {
   int64_t created;
   std::vector<std::string> keys;  // empty: the server is open
   std::atomic<int64_t> pending{0};
+  GuideCache guides;
   HttpServer http;
   EngineLoop loop;  // after http: ends first, so no answer outlives the transport
 };
@@ -170,9 +172,10 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
       return x->reply(std::move(reply));
     }
     if (r.method != "POST") throw ApiError(405, cat(r.method, " ", r.path, ": expected POST"));
-    const ApiRequest request = parse_api_request(r.body, chat, options.name, defaults);
+    ApiRequest request = parse_api_request(r.body, chat, options.name, defaults);
     if (pending >= options.max_queue)
       throw ApiError(429, cat("the queue of ", options.max_queue, " requests is full; try again"), "", "queue_full");
+    request.guide = guides.get(request.guided);
     generate(request, x);
   } catch (const ApiError& e) { x->reply(error_reply(e)); }
 }
@@ -257,6 +260,7 @@ void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& 
                                   all->finish(i, counted, *x);
                                 });
       q.sample = i % n;
+      if (r.guide) q.mask = r.guide->mask();
       if (!r.ids[i / n].empty()) q.prompt = r.ids[i / n];
       ids.push_back(model.engine.submit(std::move(q)));
     }

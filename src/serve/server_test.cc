@@ -252,5 +252,32 @@ TEST_F(ServeTest, StoppingLetsAnswersFinish) {
   streamed(a);
 }
 
+TEST_F(ServeTest, GuidedAnswersFollowTheirGrammar) {
+  start();
+  auto ask = [&](const std::string& more, bool stream = false) {
+    return call("POST", "/v1/chat/completions", chat("hello", 200, stream, more));
+  };
+  const std::string schema = R"({"type":"object","properties":{"colour":{"enum":["red","blue"]},)"
+                             R"("n":{"type":"integer","minimum":3,"maximum":12},"ok":{"type":"boolean"}},)"
+                             R"("required":["colour","n","ok"]})";
+  const std::string format =
+      cat(R"(,"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":)", schema, "}}");
+  for (int i = 0; i < 3; ++i) {
+    const Json j = Json::parse(content(ask(format + cat(R"(,"min_p":0.)", i))));
+    EXPECT_TRUE(j.at("ok").is_bool());
+    EXPECT_GE(j.at("n").as_int(), 3);
+  }
+  EXPECT_EQ(streamed(ask(format, true)), content(ask(format)));
+  EXPECT_EQ(content(ask(R"(,"guided_choice":["你好"])")), "你好");
+  EXPECT_EQ(content(ask(R"(,"guided_regex":"(ab){2}")")), "abab");
+  EXPECT_EQ(content(ask(R"(,"guided_grammar":"root ::= \"x\" \"y\"")")), "xy");
+  EXPECT_EQ(Json::parse(content(ask(R"(,"guided_json":{"const":[1,null]})"))).size(), 2u);
+  const Answer refused = ask(R"(,"guided_json":{"type":"number","multipleOf":2})");
+  EXPECT_EQ(refused.status, 400u);
+  EXPECT_NE(refused.body.find("#/multipleOf"), std::string::npos) << refused.body;
+  EXPECT_EQ(Json::parse(refused.body).at("error").at("param"), Json("guided_json"));
+  EXPECT_EQ(server->pending(), 0);
+}
+
 }  // namespace
 }  // namespace puyu

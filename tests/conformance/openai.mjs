@@ -103,6 +103,28 @@ test("n answers to each of several prompts, whole and streamed", async () => {
   assert.equal(refused.status, 400);  // all or none, and the first one's place is free again
 });
 
+test("guided answers: response_format and the guided fields", async () => {
+  const schema = {
+    type: "object",
+    properties: { name: { type: "string", maxLength: 5 }, size: { enum: ["s", "m"] } },
+    required: ["name", "size"],
+  };
+  const response_format = { type: "json_schema", json_schema: { name: "thing", strict: true, schema } };
+  const whole = (await chat({ max_tokens: 150, response_format })).choices[0];
+  assert.equal(whole.finish_reason, "stop");
+  const thing = JSON.parse(whole.message.content);
+  assert.deepEqual(Object.keys(thing), ["name", "size"]);
+  assert.ok(["s", "m"].includes(thing.size) && thing.name.length <= 10);
+  const chunks = await collect(await chat({ max_tokens: 150, response_format, stream: true }));
+  assert.equal(chunks.map((c) => c.choices[0]?.delta.content ?? "").join(""), whole.message.content);
+  assert.ok((await chat({ response_format: { type: "json_object" } })).choices[0].message.content.startsWith("{"));
+  assert.match((await complete({ guided_regex: "[ab]{3}" })).choices[0].text, /^[ab]{3}$/);
+  assert.equal((await complete({ guided_choice: ["yes"] })).choices[0].text, "yes");
+  const e = await failure(chat({ response_format: { type: "json_schema", json_schema: { name: "x", schema: { not: {} } } } }));
+  assert.equal(e.param, "response_format.json_schema.schema");
+  assert.match(e.message, /#\/not/);
+});
+
 test("wrong types and values are 400 with the field's name", async () => {
   const wrong = [
     ["temperature", "hot"], ["temperature", 3], ["top_p", []], ["max_tokens", 0], ["max_tokens", 1.5], ["seed", "x"],
