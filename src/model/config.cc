@@ -20,6 +20,11 @@ void ModelConfig::validate() const {
   if (!head_dim && hidden_size % num_heads)
     fail("[model] hidden_size ", hidden_size, " is not a multiple of num_heads ", num_heads, "; set head_dim");
   if (hd() % 2 || hd() > 256) fail("[model] head_dim ", hd(), " must be even and at most 256");
+  const bool known_scaling = rope_scaling.empty() || rope_scaling == "linear" || rope_scaling == "dynamic" ||
+                             rope_scaling == "yarn" || rope_scaling == "llama3";
+  if (!known_scaling)
+    fail("[model] rope_scaling: expected linear, dynamic, yarn or llama3, or nothing, got '", rope_scaling, "'");
+  if (!rope_scaling.empty() && rope_factor < 1) fail("[model] rope_factor must be at least 1, got ", rope_factor);
   if (rope_theta <= 0) fail("[model] rope_theta must be positive, got ", rope_theta);
 }
 

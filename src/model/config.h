@@ -19,6 +19,10 @@ struct ModelConfig {
   int64_t intermediate_size = 8192;
   double rms_norm_eps = 1e-5;
   double rope_theta = 1e6;
+  std::string rope_scaling;  // "", linear, dynamic, yarn, llama3
+  double rope_factor = 1;
+  int64_t rope_original_position = 0;
+  double rope_attention_factor = 0, rope_beta_fast = 32, rope_beta_slow = 1, rope_low_freq = 1, rope_high_freq = 4;
   int64_t max_position = 32768;
   bool tie_embeddings = false;
 
@@ -33,6 +37,14 @@ struct ModelConfig {
     f("intermediate_size", intermediate_size, "feed-forward width");
     f("rms_norm_eps", rms_norm_eps, "epsilon of RMSNorm");
     f("rope_theta", rope_theta, "RoPE base");
+    f("rope_scaling", rope_scaling, "for longer contexts: linear, dynamic (NTK by prompt), yarn, llama3; empty = none");
+    f("rope_factor", rope_factor, "of rope_scaling: how much longer");
+    f("rope_original_position", rope_original_position, "context before scaling (yarn, llama3); 0 = max_position");
+    f("rope_attention_factor", rope_attention_factor, "yarn: factor on q and k; 0 = 0.1 ln(rope_factor) + 1");
+    f("rope_beta_fast", rope_beta_fast, "yarn: turns in the original context from which on nothing is scaled");
+    f("rope_beta_slow", rope_beta_slow, "yarn: turns up to which all is scaled");
+    f("rope_low_freq", rope_low_freq, "llama3: low_freq_factor");
+    f("rope_high_freq", rope_high_freq, "llama3: high_freq_factor");
     f("max_position", max_position, "longest sequence in tokens");
     f("tie_embeddings", tie_embeddings, "output head shares the embedding table");
   }

@@ -10,15 +10,6 @@
 namespace puyu {
 namespace {
 
-[[noreturn]] void refuse(const std::string& field, const std::string& why) {
-  throw ApiError(400, cat("'", field, "': ", why), field);
-}
-
-const std::string& text(const Json& v, const std::string& field) {
-  if (!v.is_string()) refuse(field, cat("expected a string, got ", v.type_name()));
-  return v.as_string();
-}
-
 // {"type": "json_object"} or {"type": "json_schema", "json_schema": {"name", "schema", "strict", "description"}}.
 Guided response_format(const Json& v) {
   for (const auto& [key, value] : v.as_object())

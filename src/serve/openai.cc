@@ -9,30 +9,6 @@
 namespace puyu {
 namespace {
 
-[[noreturn]] void refuse(const std::string& field, const std::string& why) {
-  throw ApiError(400, cat("'", field, "': ", why), field);
-}
-
-double number(const Json& v, const std::string& field, double low, double high) {
-  if (!v.is_number()) refuse(field, cat("expected a number, got ", v.type_name()));
-  const double x = v.as_double();
-  if (!(x >= low && x <= high)) refuse(field, cat("expected ", low, " to ", high, ", got ", x));
-  return x;
-}
-int64_t integer(const Json& v, const std::string& field, int64_t low, int64_t high) {
-  if (!v.is_int()) refuse(field, cat("expected an integer, got ", v.is_number() ? "a fraction" : v.type_name()));
-  if (v.as_int() < low || v.as_int() > high) refuse(field, cat("expected ", low, " to ", high, ", got ", v.as_int()));
-  return v.as_int();
-}
-bool boolean(const Json& v, const std::string& field) {
-  if (!v.is_bool()) refuse(field, cat("expected true or false, got ", v.type_name()));
-  return v.as_bool();
-}
-const std::string& text(const Json& v, const std::string& field) {
-  if (!v.is_string()) refuse(field, cat("expected a string, got ", v.type_name()));
-  return v.as_string();
-}
-
 // "text", or [{"type": "text", "text": …}, …].
 std::string content(const Json& v, const std::string& field) {
   if (v.is_string()) return v.as_string();
@@ -209,11 +185,7 @@ int64_t random_seed() {
 
 ApiRequest parse_api_request(std::string_view body, bool chat, const std::string& model,
                              const SamplingOptions& defaults) {
-  Json j;
-  try {
-    j = Json::parse(body, "body");
-  } catch (const Error& e) { throw ApiError(400, e.what()); }
-  if (!j.is_object()) throw ApiError(400, cat("expected a JSON object, got ", j.type_name()));
+  const Json j = parse_body(body);
   ApiRequest r;
   r.chat = chat;
   r.sampling = defaults;

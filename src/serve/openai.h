@@ -3,20 +3,11 @@
 #pragma once
 #include <string>
 
-#include "base/error.h"
-#include "base/json.h"
 #include "engine/generator.h"
+#include "serve/fields.h"
 #include "serve/guided.h"
 
 namespace puyu {
-
-class ApiError : public Error {
- public:
-  ApiError(int http_status, const std::string& message, std::string field = "", std::string error_code = "")
-      : Error(message), status(http_status), param(std::move(field)), code(std::move(error_code)) {}
-  int status;
-  std::string param, code;
-};
 
 struct ApiRequest {
   bool chat = true;

@@ -1,0 +1,28 @@
+// Where a model's tensors come from: a folder of ours, one of Hugging Face's, a GGUF file. A source knows the shape of
+// the model and gives tensors by InternLM2's names (model/tensors.h), whatever they are called in the file and however
+// q, k and v are stored there.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "model/config.h"
+#include "model/tensors.h"
+
+namespace puyu {
+
+class ModelSource {
+ public:
+  virtual ~ModelSource() = default;
+  virtual const ModelConfig& config() const = 0;
+  virtual Head head() const = 0;                // what the file holds
+  virtual const std::string& path() const = 0;  // for messages
+  virtual bool has(const std::string& name) const = 0;
+  // A view of what the file maps, if it holds the tensor in just this form (f32 or bf16, our order of rows); else an
+  // empty tensor. Lives as long as the source.
+  virtual Tensor view(const std::string& name) const = 0;
+  // Writes the tensor to `to` (f32 or bf16), converted and put in our order. Error when it is missing or has another
+  // shape.
+  virtual void read(Ctx& ctx, const std::string& name, Tensor to) const = 0;
+};
+
+}  // namespace puyu
