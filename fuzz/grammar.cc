@@ -13,12 +13,12 @@ using namespace puyu;
 using namespace puyu::grammar;
 
 std::vector<std::string> fuzz_seeds() {
+  const std::string object = R"(s{"type":"object","properties":{"a":{"type":"integer","minimum":-3,"maximum":120},)";
+  const std::string array = R"(s{"type":"array","prefixItems":[{"pattern":"^a+$"}],"items":{"$ref":"#/$defs/n"},)";
   return {"groot ::= \"(\" root \")\" | [^a-z\\n]{2,3} | x?\nx ::= (\"你\" | . \"\\u4F60\")* # end\n",
           "groot ::= a b\na ::= \"x\"+ | b \"y\"\nb ::= [0-9]*\n", R"(r^(a|b{2,3})*?[^\d\-c-z]\u4f60\s.$)",
-          R"(s{"type":"object","properties":{"a":{"type":"integer","minimum":-3,"maximum":120},"b":{"enum":["x",1]}},)"
-          R"("required":["a"],"additionalProperties":{"type":"string","minLength":1}})",
-          R"(s{"type":"array","prefixItems":[{"pattern":"^a+$"}],"items":{"$ref":"#/$defs/n"},"minItems":2,)"
-          R"("$defs":{"n":{"anyOf":[{"type":"null"},{"$ref":"#"},{"format":"date"}]}}})"};
+          object + R"("b":{"enum":["x",1]}},"required":["a"],"additionalProperties":{"type":"string","minLength":1}})",
+          array + R"("minItems":2,"$defs":{"n":{"anyOf":[{"type":"null"},{"$ref":"#"},{"format":"date"}]}}})"};
 }
 
 namespace {

@@ -109,7 +109,7 @@ Sequence Draft::texts_from(const std::vector<std::string>& texts, size_t begin, 
   const std::string &first = texts[begin], &last = texts[end - 1];
   size_t same = offset;
   while (same < first.size() && same < last.size() && first[same] == last[same]) ++same;
-  const Sequence head = literal(std::string_view(first).substr(offset, same - offset));
+  Sequence head = literal(std::string_view(first).substr(offset, same - offset));
   if (begin + 1 == end) return head;
   std::vector<Sequence> rest;
   if (first.size() == same) rest.emplace_back(), ++begin;

@@ -137,8 +137,8 @@ Sequence JsonRules::array() {
 Sequence JsonRules::list(char open, const Sequence& item, char close, int64_t min, int64_t max) {
   const Sequence begin = d_.literal(std::string(1, open)) + space(), end = d_.literal(std::string(1, close));
   if (max == 0) return begin + end;
-  const Sequence first = item, more = d_.literal(",") + space() + first;
-  Sequence items = first + d_.repeat(more, std::max<int64_t>(min - 1, 0), max == kNoLimit ? max : max - 1) + space();
+  const Sequence more = d_.literal(",") + space() + item;
+  Sequence items = item + d_.repeat(more, std::max<int64_t>(min - 1, 0), max == kNoLimit ? max : max - 1) + space();
   return begin + (min == 0 ? d_.optional(items) : items) + end;
 }
 
