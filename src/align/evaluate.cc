@@ -45,7 +45,7 @@ void step(Ctx& ctx, Arena& arena, Weights& w, Tensor rope, int32_t stop, std::ve
 std::vector<std::string> greedy_answers(Ctx& ctx, Weights& w, const Tokenizer& t, const std::vector<Dialogue>& prompts,
                                         int max_tokens) {
   Arena arena("greedy answers", int64_t{1} << 40);
-  const Tensor rope = make_rope_table(arena, w.config.max_position, w.config.hd(), w.config.rope_theta);
+  const Tensor rope = make_rope_table(arena, w.config, w.config.max_position);
   std::vector<std::string> out;
   for (size_t at = 0; at < prompts.size(); at += kGroup) {
     std::vector<Decoding> group;

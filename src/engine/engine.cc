@@ -1,7 +1,9 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <bit>
 #include <map>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -13,8 +15,26 @@ namespace {
 
 constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
+constexpr int32_t kNotReached = -2;  // the id in a row whose guess was wrong
+
+// The model's shape with the RoPE scaling that was asked for.
+ModelConfig with_rope(ModelConfig c, const EngineOptions& o) {
+  if (o.rope_factor != 0) {
+    if (!c.rope_scaling.empty() && c.rope_scaling != "dynamic")
+      fail("[engine] rope_factor: the model has '", c.rope_scaling, "' scaling of its own; leave it out");
+    c.rope_scaling = "dynamic", c.rope_factor = o.rope_factor;
+    c.validate();
+  }
+  if (o.context > c.context() && c.rope_scaling != "dynamic")
+    fail("[engine] context: the model knows positions up to ", c.context(), ", got ", o.context,
+         "; a longer context needs rope_factor (dynamic NTK)");
+  return c;
+}
+
+int64_t context_of(const ModelConfig& c, const EngineOptions& o) { return o.context ? o.context : c.context(); }
+
 SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
-  const int64_t tokens = o.kv_tokens ? o.kv_tokens : std::max(c.max_position, o.max_batch * 512);
+  const int64_t tokens = o.kv_tokens ? o.kv_tokens : std::max(context_of(c, o), o.max_batch * 512);
   return {o.max_batch, o.max_tokens_per_step, pages_for(tokens), o.prefix_cache};
 }
 
@@ -35,8 +55,14 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
       scratch_("scratch", kReserve),
       activations_("activations", kReserve),
       ctx_{Device::kCpu, &scratch_},
-      scheduler_(limits(weights.config, options)),
-      kv_(weights.config, weights.compute, checked_bits(options.kv_bits), limits(weights.config, options).pages) {
+      rope_config_(with_rope(weights.config, options)),
+      scheduler_(limits(rope_config_, options)),
+      kv_(weights.config, weights.compute, checked_bits(options.kv_bits), limits(rope_config_, options).pages) {
+  if (!options.draft.empty() && options.draft != "ngram")
+    fail("[engine] draft: expected ngram or nothing, got '", options.draft, "'");
+  if (options.draft == "ngram") drafter_ = make_ngram_drafter();
+  if (options.draft_tokens < 1 || options.draft_tokens > 64)
+    fail("[engine] draft_tokens: expected 1 to 64, got ", options.draft_tokens);
   if (!options.weights.empty() && options.weights != "w8a8" && options.weights != "w4a16")
     fail("[engine] weights: expected w8a8, w4a16 or nothing, got '", options.weights, "'");
   if (weights.head != Head::kLanguage) fail("[engine] expected a language model, got one with a value head");
@@ -47,8 +73,8 @@ void Engine::refresh() {
   CHECK(active_.empty(), "weights changed under running requests");
   scheduler_.clear_cache();
   const ModelConfig& c = weights_.config;
-  rope_arena_ = std::make_unique<Arena>("rope", c.max_position * c.hd() * 4 + 4096);
-  rope_table_ = make_rope_table(*rope_arena_, c.max_position, c.hd(), c.rope_theta);
+  rope_config_.rope_theta = c.rope_theta;
+  rope_ = std::make_shared<RopeAngles>(rope_angles(rope_config_));
   std::vector<Tensor> plain;
   weights_.use().each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t) { plain.push_back(t); });
   if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", kReserve);
@@ -79,7 +105,7 @@ Tensor Engine::pack(Tensor w, const std::string& scheme) {
 }
 
 int64_t Engine::context_length() const {
-  return std::min(weights_.config.max_position, limits(weights_.config, options_).pages * kPage);
+  return std::min(context_of(rope_config_, options_), scheduler_.total_pages() * kPage);
 }
 
 void Engine::check_ids(std::span<const int32_t> ids) const {
@@ -105,114 +131,202 @@ int64_t Engine::submit(Request request) {
   Active& a = active_[id];
   a.stream = prompt_hash(request.prompt) + request.sample;
   a.prompt = request.prompt.size();
-  scheduler_.add(id, std::move(request.prompt));
+  a.rope = rope_for(n);
+  a.guesses = options_.draft_tokens;
+  // Keys depend on the RoPE base, so prefixes are shared within one base only.
+  const double base = rope_base(rope_config_, n);
+  scheduler_.add(id, std::move(request.prompt), base == rope_config_.rope_theta ? 0 : std::bit_cast<uint64_t>(base));
   a.request = std::move(request);
   return id;
 }
 
+std::shared_ptr<const RopeAngles> Engine::rope_for(int64_t prompt_tokens) const {
+  if (rope_base(rope_config_, prompt_tokens) == rope_config_.rope_theta) return rope_;
+  return std::make_shared<RopeAngles>(rope_angles(rope_config_, prompt_tokens));
+}
+
+// Hands the scheduler guesses for the sequences that would run one token each.
+void Engine::guess() {
+  if (!drafter_) return;
+  std::vector<int64_t> ids;
+  std::vector<std::span<const int32_t>> sequences;
+  int most = 0;
+  for (int64_t id : scheduler_.decoding()) {
+    ids.push_back(id), sequences.push_back(scheduler_.tokens(id));
+    most = std::max(most, active_.at(id).guesses);
+  }
+  if (ids.empty() || static_cast<int64_t>(ids.size()) > options_.draft_batch) return;
+  std::vector<std::vector<int32_t>> guesses = drafter_->propose(sequences, most);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const Active& a = active_.at(ids[i]);
+    // The model adds one token to the guesses, and the answer must not grow beyond its limits.
+    const auto n = static_cast<int64_t>(sequences[i].size()), answered = n - static_cast<int64_t>(a.prompt);
+    const int64_t room = std::min(context_length() - n, a.request.sampling.max_tokens - answered) - 1;
+    const int64_t wanted = std::min<int64_t>(a.guesses, room);
+    std::vector<int32_t>& g = guesses[i];
+    g.resize(static_cast<size_t>(std::clamp<int64_t>(wanted, 0, static_cast<int64_t>(g.size()))));
+    // A draft model's vocabulary may be padded further than ours.
+    g.erase(std::find_if(g.begin(), g.end(), [&](int32_t t) { return t < 0 || t >= weights_.config.vocab_size; }),
+            g.end());
+    scheduler_.draft(ids[i], g);
+  }
+}
+
 bool Engine::step() {
+  guess();
   const std::vector<Scheduler::Work> work = scheduler_.plan();
   if (work.empty()) return false;
   ScratchScope scope(activations_);
-  std::vector<int64_t> sampled;
+  std::vector<Row> rows;
   std::vector<Token> tokens;
   try {
     for (auto [from, to] : scheduler_.copies()) kv_.copy(ctx_, from, to);
-    tokens = choose(forward(work, sampled), sampled);
+    tokens = choose(forward(work, rows), rows);
   } catch (...) {
     scheduler_.undo(work);  // or the prefix cache would keep pages that were never filled
     throw;
   }
-  for (size_t i = 0; i < sampled.size(); ++i)
-    if (active_.contains(sampled[i])) deliver(sampled[i], tokens[i]);  // a callback may abort another
+  count_guesses(rows, tokens);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (tokens[i].id == kNotReached || !active_.contains(rows[i].id)) continue;  // a callback may abort another
+    const bool more = i + 1 < rows.size() && rows[i + 1].id == rows[i].id && tokens[i + 1].id != kNotReached;
+    deliver(rows[i].id, tokens[i], more);
+  }
   return true;
 }
 
-// Runs the tokens of `work`; logits f32 [sequences whose next token is due, V].
-Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled) {
+// Runs the tokens of `work`; logits f32 [rows, V]: of each sequence whose next token is due one, and one a guess.
+Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row>& rows) {
   const ModelConfig& c = weights_.config;
+  std::vector<const RopeAngles*> angles;
   std::vector<int32_t> ids, positions, cu{0}, past, table, last;
   size_t max_pages = 0;
   for (const auto& w : work) max_pages = std::max(max_pages, scheduler_.pages(w.id).size());
   for (const auto& w : work) {
-    const std::vector<int32_t>& tokens = scheduler_.tokens(w.id);
+    const std::vector<int32_t>& tokens = scheduler_.with_drafts(w.id);
+    angles.resize(angles.size() + static_cast<size_t>(w.end - w.begin), active_.at(w.id).rope.get());
     ids.insert(ids.end(), tokens.begin() + w.begin, tokens.begin() + w.end);
     for (int64_t p = w.begin; p < w.end; ++p) positions.push_back(static_cast<int32_t>(p));
     cu.push_back(static_cast<int32_t>(ids.size()));
     past.push_back(static_cast<int32_t>(w.begin));
     table.insert(table.end(), scheduler_.pages(w.id).begin(), scheduler_.pages(w.id).end());
     table.resize(past.size() * max_pages, 0);
-    if (w.samples) sampled.push_back(w.id), last.push_back(cu.back() - 1);
+    for (int64_t d = w.drafts; w.samples && d >= 0; --d) {
+      rows.push_back({w.id, static_cast<size_t>(w.end - d)});
+      last.push_back(cu.back() - 1 - static_cast<int32_t>(d));
+    }
   }
-  const auto T = static_cast<int64_t>(ids.size()), n = static_cast<int64_t>(sampled.size());
+  const auto T = static_cast<int64_t>(ids.size()), n = static_cast<int64_t>(rows.size());
+  // Each step has a table of its own, a row a token: sequences may have different bases, and a context of any length
+  // needs no table of its size.
+  Tensor rope_table = activations_.alloc(DType::kF32, {T, c.hd()});
+  parallel_for(T < 32 ? 1 : T / 16, [&](int64_t piece) {
+    const int64_t pieces = T < 32 ? 1 : T / 16;
+    for (int64_t t = T * piece / pieces; t < T * (piece + 1) / pieces; ++t)
+      write_rope_row(*angles[static_cast<size_t>(t)], positions[static_cast<size_t>(t)],
+                     rope_table.as<float>() + t * c.hd());
+  });
+  std::iota(positions.begin(), positions.end(), 0);
   Tensor x = activations_.alloc(weights_.compute, {T, c.hidden_size});
   embedding(ctx_, x, packed_.tok_embeddings, ids.data());
   PagedSeqs paged{
       cu.data(), past.data(), table.data(), static_cast<int64_t>(work.size()), static_cast<int64_t>(max_pages), {}, {}};
   for (size_t l = 0; l < packed_.layers.size(); ++l) {
     paged.k_pages = kv_.k[l], paged.v_pages = kv_.v[l];
-    block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table_}, nullptr);
+    block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table}, nullptr);
   }
   Tensor logits = activations_.alloc(DType::kF32, {n, c.vocab_size});
   if (n == 0) return logits;
-  Tensor rows = activations_.alloc(weights_.compute, {n, c.hidden_size}),
+  Tensor due = activations_.alloc(weights_.compute, {n, c.hidden_size}),
          h = activations_.alloc(weights_.compute, {n, c.hidden_size});
-  gather_rows(ctx_, rows, x, last.data());
-  rmsnorm(ctx_, h, {}, rows, packed_.norm, static_cast<float>(c.rms_norm_eps));
+  gather_rows(ctx_, due, x, last.data());
+  rmsnorm(ctx_, h, {}, due, packed_.norm, static_cast<float>(c.rms_norm_eps));
   linear(ctx_, logits, h, output_);
   return logits;
 }
 
 // The next token of one sequence, -1 when its mask allows none. `logits` are its own copy.
-int32_t Engine::choose_one(int64_t id, std::span<float> logits) const {
-  const Active& a = active_.at(id);
+int32_t Engine::choose_one(const Row& row, std::span<float> logits) const {
+  const Active& a = active_.at(row.id);
   const SamplingOptions& o = a.request.sampling;
-  const std::vector<int32_t>& tokens = scheduler_.tokens(id);
-  adjust(logits, answer(id), o, a.request.stop_ids, a.request.bad_ids);
+  const auto tokens = std::span(scheduler_.with_drafts(row.id)).first(row.history);
+  adjust(logits, tokens.subspan(a.prompt), o, a.request.stop_ids, a.request.bad_ids);
   if (a.request.mask) a.request.mask->allow(logits);
   Rng rng(static_cast<uint64_t>(o.seed), a.stream);
   rng.counter = tokens.size();
   return sample(logits, tokens, o, rng);
 }
 
+// Whether the row after this one counts: its guess was the token that was chosen, and the answer goes on. Tells the
+// mask what was chosen, for the next row asks it.
+bool Engine::next_is_due(const Row& row, int32_t chosen) const {
+  const Request& r = active_.at(row.id).request;
+  const bool end = std::find(r.stop_ids.begin(), r.stop_ids.end(), chosen) != r.stop_ids.end();
+  if (chosen < 0) return false;
+  if (r.mask && !end) r.mask->accept(chosen);
+  if ((end && !r.sampling.ignore_eos) || (r.mask && r.mask->finished())) return false;
+  const std::vector<int32_t>& tokens = scheduler_.with_drafts(row.id);
+  return row.history < tokens.size() && tokens[row.history] == chosen;
+}
+
+// Fewer guesses for a sequence whose guesses are wrong, more when all were right.
+void Engine::count_guesses(const std::vector<Row>& rows, const std::vector<Token>& tokens) {
+  for (size_t begin = 0, end; begin < rows.size(); begin = end) {
+    int64_t right = -1;
+    for (end = begin; end < rows.size() && rows[end].id == rows[begin].id; ++end)
+      right += tokens[end].id != kNotReached;
+    const auto guessed = static_cast<int64_t>(end - begin) - 1;
+    if (guessed == 0) continue;
+    drafted_tokens_ += guessed, accepted_tokens_ += right;
+    int& ask = active_.at(rows[begin].id).guesses;
+    ask = right == guessed ? std::min(ask + 1, options_.draft_tokens) : std::max<int>(1, static_cast<int>(right) + 1);
+  }
+}
+
 std::span<const int32_t> Engine::answer(int64_t id) const {
   return std::span(scheduler_.tokens(id)).subspan(active_.at(id).prompt);
 }
 
-std::vector<Token> Engine::choose(Tensor logits, const std::vector<int64_t>& sampled) {
-  const auto n = static_cast<int64_t>(sampled.size());
+std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
+  const auto n = static_cast<int64_t>(rows.size());
   const int64_t V = weights_.config.vocab_size;
-  std::vector<Token> out(sampled.size());
+  std::vector<Token> out(rows.size());
   if (n == 0) return out;
+  for (Token& t : out) t.id = kNotReached;
+  std::vector<size_t> first;  // row of each sequence
+  for (size_t i = 0; i < rows.size(); ++i)
+    if (i == 0 || rows[i].id != rows[i - 1].id) first.push_back(i);
   // Penalties and masks work in place, the log-probs are those of the untouched logits.
   Tensor work = activations_.alloc(DType::kF32, {n, V});
   std::copy_n(logits.as<float>(), n * V, work.as<float>());
-  parallel_for(n, [&](int64_t i) {
-    const auto at = static_cast<size_t>(i);
-    out[at].id = choose_one(sampled[at], {work.as<float>() + i * V, static_cast<size_t>(V)});
+  parallel_for(static_cast<int64_t>(first.size()), [&](int64_t s) {
+    for (size_t i = first[static_cast<size_t>(s)]; i < rows.size(); ++i) {
+      out[i].id = choose_one(rows[i], {work.as<float>() + static_cast<int64_t>(i) * V, static_cast<size_t>(V)});
+      if (!next_is_due(rows[i], out[i].id)) break;
+    }
   });
   std::vector<int32_t> ids;
-  std::vector<float> logp(sampled.size());
+  std::vector<float> logp(rows.size());
   for (const Token& t : out) ids.push_back(std::max(t.id, 0));
   target_logp(ctx_, make_view(logp.data(), n), logits, ids.data());
   for (size_t i = 0; i < out.size(); ++i) out[i].logp = logp[i];
-  add_top(logits, sampled, out);
+  add_top(logits, rows, out);
   return out;
 }
 
 // The k-th alternatives of all rows go through target_logp together, so that their log-probs are the same bits as if
 // they had been chosen.
-void Engine::add_top(Tensor logits, const std::vector<int64_t>& sampled, std::vector<Token>& tokens) {
+void Engine::add_top(Tensor logits, const std::vector<Row>& rows, std::vector<Token>& tokens) {
   const auto V = static_cast<size_t>(weights_.config.vocab_size);
   size_t most = 0;
-  for (size_t i = 0; i < sampled.size(); ++i) {
-    const int want = active_.at(sampled[i]).request.sampling.top_logprobs;
-    if (want <= 0) continue;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const int want = active_.at(rows[i].id).request.sampling.top_logprobs;
+    if (want <= 0 || tokens[i].id == kNotReached) continue;
     for (int32_t id : most_likely({logits.as<float>() + i * V, V}, want)) tokens[i].top.push_back({id, 0});
     most = std::max(most, tokens[i].top.size());
   }
-  std::vector<int32_t> ids(sampled.size());
-  std::vector<float> logp(sampled.size());
+  std::vector<int32_t> ids(rows.size());
+  std::vector<float> logp(rows.size());
   for (size_t k = 0; k < most; ++k) {
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = k < tokens[i].top.size() ? tokens[i].top[k].id : 0;
     target_logp(ctx_, make_view(logp.data(), static_cast<int64_t>(logp.size())), logits, ids.data());
@@ -221,7 +335,8 @@ void Engine::add_top(Tensor logits, const std::vector<int64_t>& sampled, std::ve
   }
 }
 
-void Engine::deliver(int64_t id, const Token& token) {
+// `more`: the same step has another token for it.
+void Engine::deliver(int64_t id, const Token& token, bool more) {
   Active& a = active_.at(id);
   if (token.id < 0) return finish(id, FinishReason::kStop);
   if (a.request.on_start && answer(id).empty()) a.request.on_start(scheduler_.reused(id));
@@ -229,11 +344,10 @@ void Engine::deliver(int64_t id, const Token& token) {
   const std::vector<int32_t>& stops = a.request.stop_ids;
   const SamplingOptions& o = a.request.sampling;
   const bool end = std::find(stops.begin(), stops.end(), token.id) != stops.end();
-  if (a.request.mask && !end) a.request.mask->accept(token.id);
   const bool go_on = !a.request.on_token || a.request.on_token(token);
   if (!active_.contains(id)) return;  // aborted by its own callback
   const auto total = static_cast<int64_t>(scheduler_.tokens(id).size());
-  if (!go_on || (end && !o.ignore_eos) || (a.request.mask && a.request.mask->finished()))
+  if (!go_on || (end && !o.ignore_eos) || (!more && a.request.mask && a.request.mask->finished()))
     finish(id, FinishReason::kStop);
   else if (loops(answer(id), o))
     finish(id, FinishReason::kLoop);
@@ -291,8 +405,8 @@ void Engine::score(const std::vector<std::vector<int32_t>>& sequences,
                    const std::function<void(size_t, const Score&)>& done) {
   for (const auto& s : sequences) {
     check_ids(s);
-    if (s.size() < 2 || static_cast<int64_t>(s.size()) > weights_.config.max_position)
-      fail("[engine] expected 2 to ", weights_.config.max_position, " tokens to score, got ", s.size());
+    if (s.size() < 2 || static_cast<int64_t>(s.size()) > context_of(rope_config_, options_))
+      fail("[engine] expected 2 to ", context_of(rope_config_, options_), " tokens to score, got ", s.size());
   }
   for (size_t begin = 0, end; begin < sequences.size(); begin = end) {
     if (interrupted()) fail("[engine] interrupted after scoring ", begin, " of ", sequences.size(), " sequences");
@@ -313,8 +427,17 @@ std::vector<Engine::Score> Engine::score_batch(const Batch& b) {
   std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
   target.push_back(-1);
   for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
+  const int64_t hd = weights_.config.hd();
+  Tensor rope_table = activations_.alloc(DType::kF32, {T, hd});
+  Batch rows = b;
+  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
+    const std::shared_ptr<const RopeAngles> angles = rope_for(b.cu[i + 1] - b.cu[i]);
+    for (int32_t t = b.cu[i]; t < b.cu[i + 1]; ++t)
+      write_rope_row(*angles, b.positions[static_cast<size_t>(t)], rope_table.as<float>() + t * hd);
+  }
+  std::iota(rows.positions.begin(), rows.positions.end(), 0);
   Tensor h = model_forward(ctx_, activations_, weights_.config, packed_, weights_.compute, b.ids.data(), T,
-                           b.sequences(rope_table_), nullptr);
+                           rows.sequences(rope_table), nullptr);
   Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
   fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
   std::vector<Score> out;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <span>
 
+#include "engine/drafter.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
 #include "engine/token_mask.h"
@@ -22,6 +23,11 @@ struct EngineOptions {
   std::string weights = "";
   int kv_bits = 0;
   bool prefix_cache = true;
+  int64_t context = 0;
+  double rope_factor = 0;
+  std::string draft = "";
+  int draft_tokens = 5;
+  int64_t draft_batch = 8;
   template <class F>
   void fields(F&& f) {
     f("max_batch", max_batch, "sequences that run at once");
@@ -32,6 +38,12 @@ struct EngineOptions {
       "bits, groups of 128; empty = as loaded");
     f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
     f("prefix_cache", prefix_cache, "keep the keys and values of finished requests for prompts that begin alike");
+    f("context", context, "longest prompt and answer together; 0 = what the model's positions are made for");
+    f("rope_factor", rope_factor,
+      "dynamic NTK scaling by this factor for prompts longer than the model's max_position; 0 = as the model says");
+    f("draft", draft, "ngram = guess the next tokens from the prompt and the answer so far; same answers, sooner");
+    f("draft_tokens", draft_tokens, "guesses a sequence and step, at most");
+    f("draft_batch", draft_batch, "guess only while at most so many sequences are in work");
   }
 };
 
@@ -64,6 +76,9 @@ class Engine {
   // Packs the weights again and picks up a new RoPE base. Not while requests are in work.
   void refresh();
 
+  // Guesses for all requests from now on; none turns guessing off.
+  void set_drafter(std::unique_ptr<Drafter> drafter) { drafter_ = std::move(drafter); }
+
   // Throws Error when the request can never run (empty, too long, ids outside the vocabulary, bad options).
   int64_t submit(Request request);
   bool step();             // false when nothing is left to do
@@ -92,21 +107,34 @@ class Engine {
   int64_t active() const { return static_cast<int64_t>(active_.size()); }
   int64_t context_length() const;  // the longest prompt + answer
   std::string memory() const;
+  int64_t drafted_tokens() const { return drafted_tokens_; }    // guesses that were run, of them …
+  int64_t accepted_tokens() const { return accepted_tokens_; }  // … right
 
  private:
   struct Active {
     Request request;  // its prompt is with the scheduler
     size_t prompt = 0;
     uint64_t stream = 0;
+    std::shared_ptr<const RopeAngles> rope;
+    int guesses = 0;  // to ask for: fewer when the last ones were wrong
+  };
+  // A row of logits: what follows the first `history` tokens of a sequence, guesses included.
+  struct Row {
+    int64_t id;
+    size_t history;
   };
   std::span<const int32_t> answer(int64_t id) const;
+  std::shared_ptr<const RopeAngles> rope_for(int64_t prompt_tokens) const;
+  void guess();
   Tensor pack(Tensor weight, const std::string& scheme);
-  Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<int64_t>& sampled);
-  std::vector<Token> choose(Tensor logits, const std::vector<int64_t>& sampled);
-  int32_t choose_one(int64_t id, std::span<float> logits) const;
-  void add_top(Tensor logits, const std::vector<int64_t>& sampled, std::vector<Token>& tokens);
+  Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<Row>& rows);
+  std::vector<Token> choose(Tensor logits, const std::vector<Row>& rows);
+  int32_t choose_one(const Row& row, std::span<float> logits) const;
+  bool next_is_due(const Row& row, int32_t chosen) const;
+  void count_guesses(const std::vector<Row>& rows, const std::vector<Token>& tokens);
+  void add_top(Tensor logits, const std::vector<Row>& rows, std::vector<Token>& tokens);
   std::vector<Score> score_batch(const Batch& b);
-  void deliver(int64_t id, const Token& token);
+  void deliver(int64_t id, const Token& token, bool more);
   void finish(int64_t id, FinishReason reason);
   void check_ids(std::span<const int32_t> ids) const;
 
@@ -114,9 +142,13 @@ class Engine {
   EngineOptions options_;
   Arena scratch_, activations_;
   Ctx ctx_;
-  std::unique_ptr<Arena> packed_arena_, rope_arena_;
+  std::unique_ptr<Arena> packed_arena_;
   Model<Tensor> packed_;
-  Tensor output_, rope_table_;
+  Tensor output_;
+  ModelConfig rope_config_;                 // with the scaling that was asked for
+  std::shared_ptr<const RopeAngles> rope_;  // of prompts within max_position
+  std::unique_ptr<Drafter> drafter_;
+  int64_t drafted_tokens_ = 0, accepted_tokens_ = 0;
   Scheduler scheduler_;
   KvPages kv_;
   std::unordered_map<int64_t, Active> active_;

@@ -26,7 +26,13 @@ const char* finish_reason_name(FinishReason reason) {
 }
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
-    : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {}
+    : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {
+  if (o.draft_model.empty()) return;
+  if (Tokenizer::load(o.draft_model).fingerprint() != tokenizer.fingerprint())
+    fail("[model] draft_model: '", o.draft_model, "' has another tokenizer than '", dir,
+         "'; they do not belong together");
+  engine.set_drafter(make_model_drafter(load_weights(o.draft_model, o.dtype)));
+}
 
 LocalModel::LocalModel(Tokenizer t, Weights w, const EngineOptions& o)
     : tokenizer(std::move(t)), weights(std::move(w)), engine(weights, o) {

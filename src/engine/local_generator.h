@@ -12,10 +12,12 @@ const char* finish_reason_name(FinishReason reason);  // stop, length, repetitio
 
 struct ModelOptions {
   std::string dtype = "f32";
+  std::string draft_model;
   EngineOptions engine;
   template <class F>
   void fields(F&& f) {
     f("dtype", dtype, "compute in f32 or bf16");
+    f("draft_model", draft_model, "folder of a smaller model that guesses the next tokens; same answers, sooner");
     f("engine", engine, "batching and cache");
   }
 };

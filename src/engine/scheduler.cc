@@ -25,9 +25,15 @@ std::vector<Scheduler::Work> Scheduler::plan() {
   for (int64_t id : running_) publish(seqs_.at(id));
   int64_t budget = limits_.max_tokens_per_step;
   const int64_t preemptions = preemptions_;
+  auto others = static_cast<int64_t>(decoding().size());
   for (size_t i = 0; i < running_.size(); ++i) {  // grow() may shorten running_ behind i
     const int64_t id = running_[i];
-    if (seqs_.at(id).left() == 1 && grow(id)) work.push_back(run(id, 1)), --budget;
+    Sequence& s = seqs_.at(id);
+    if (s.left() != 1 + s.drafts) continue;
+    if (budget - 1 - s.drafts < --others) drop_drafts(s);  // everyone's next token comes before anyone's guesses
+    if (!grow(id)) continue;
+    const int64_t n = 1 + s.drafts;
+    work.push_back(run(id, n)), budget -= n;
   }
   // What was preempted now would only take its pages back.
   if (preemptions == preemptions_) admit(budget);
@@ -41,17 +47,48 @@ std::vector<Scheduler::Work> Scheduler::plan() {
 Scheduler::Work Scheduler::run(int64_t id, int64_t tokens) {
   Sequence& s = seqs_.at(id);
   s.computed += tokens;
-  return {id, s.computed - tokens, s.computed, s.left() == 0};
+  const bool samples = s.left() == 0;
+  return {id, s.computed - tokens, s.computed, samples, samples ? s.drafts : 0};
 }
 
 void Scheduler::undo(const std::vector<Work>& work) {
-  for (const Work& w : work) seqs_.at(w.id).computed = w.begin;
+  for (const Work& w : work) {
+    Sequence& s = seqs_.at(w.id);
+    s.computed = w.begin;
+    drop_drafts(s);
+  }
+}
+
+std::vector<int64_t> Scheduler::decoding() const {
+  std::vector<int64_t> out;
+  for (int64_t id : running_) {
+    const Sequence& s = seqs_.at(id);
+    if (s.left() == 1 + s.drafts) out.push_back(id);
+  }
+  return out;
+}
+
+void Scheduler::draft(int64_t id, std::span<const int32_t> guesses) {
+  Sequence& s = seqs_.at(id);
+  CHECK(s.drafts == 0 && s.left() == 1);
+  s.tokens.insert(s.tokens.end(), guesses.begin(), guesses.end());
+  s.drafts = static_cast<int64_t>(guesses.size());
+}
+
+void Scheduler::drop_drafts(Sequence& s) {
+  s.tokens.resize(s.tokens.size() - static_cast<size_t>(s.drafts));
+  s.drafts = 0;
+  s.computed = std::min(s.computed, static_cast<int64_t>(s.tokens.size()));
 }
 
 // Pages for all tokens of a running sequence; false when it had to give up its own.
 bool Scheduler::grow(int64_t id) {
   Sequence& s = seqs_.at(id);
   while (static_cast<int64_t>(s.pages.size()) < s.needs()) {
+    if (s.drafts > 0 && pages_.available() <= running()) {  // nobody is to give way to guesses
+      drop_drafts(s);
+      continue;
+    }
     if (pages_.available() > 0) {
       s.pages.push_back(cache_.allocate());
       continue;
@@ -107,7 +144,15 @@ bool Scheduler::seat(Sequence& s) {
   return true;
 }
 
-void Scheduler::extend(int64_t id, int32_t token) { seqs_.at(id).tokens.push_back(token); }
+void Scheduler::extend(int64_t id, int32_t token) {
+  Sequence& s = seqs_.at(id);
+  if (s.drafts > 0 && s.tokens[s.tokens.size() - static_cast<size_t>(s.drafts)] == token) {
+    --s.drafts;
+    return;
+  }
+  drop_drafts(s);
+  s.tokens.push_back(token);
+}
 
 // Full pages can be shared while their sequence still runs.
 void Scheduler::publish(Sequence& s) {
@@ -118,6 +163,7 @@ void Scheduler::publish(Sequence& s) {
 }
 
 void Scheduler::release(Sequence& s) {
+  drop_drafts(s);
   if (limits_.prefix_cache && s.computed > 0)
     cache_.insert(s.domain, std::span(s.tokens).first(static_cast<size_t>(s.computed)), s.pages);
   for (int32_t page : s.pages) pages_.release(page);

@@ -25,10 +25,12 @@ struct SchedulerLimits {
 
 class Scheduler {
  public:
-  // Tokens [begin, end) of sequence `id` run in this step; `samples`: end is its last token, so a new one follows.
+  // Tokens [begin, end) of sequence `id` run in this step; `samples`: end is its last token, so a new one follows. The
+  // last `drafts` of them are guesses: the logits of the token before each tell whether it was right.
   struct Work {
     int64_t id, begin, end;
     bool samples;
+    int64_t drafts = 0;
   };
 
   explicit Scheduler(const SchedulerLimits& limits);
@@ -42,10 +44,23 @@ class Scheduler {
   };
   const std::vector<Copy>& copies() const { return copies_; }
   void undo(const std::vector<Work>& work);  // it failed: its tokens are not in the pages
-  void extend(int64_t id, int32_t token);    // a token was sampled for it
-  void remove(int64_t id);                   // finished or aborted: its pages are free at once
+
+  // Sequences whose next step computes one token: those for which guesses are worth having.
+  std::vector<int64_t> decoding() const;
+  // Guesses at what follows; the next step runs them too, if budget and pages allow.
+  void draft(int64_t id, std::span<const int32_t> guesses);
+  // A token was sampled for it, after drafts once for each that was right and once more: the first that differs takes
+  // the place of the rest.
+  void extend(int64_t id, int32_t token);
+  void remove(int64_t id);  // finished or aborted: its pages are free at once
   const std::vector<int32_t>& pages(int64_t id) const { return seqs_.at(id).pages; }
-  const std::vector<int32_t>& tokens(int64_t id) const { return seqs_.at(id).tokens; }
+  // Its prompt and what was sampled …
+  std::span<const int32_t> tokens(int64_t id) const {
+    const Sequence& s = seqs_.at(id);
+    return std::span(s.tokens).first(s.tokens.size() - static_cast<size_t>(s.drafts));
+  }
+  // … and the guesses that are in work.
+  const std::vector<int32_t>& with_drafts(int64_t id) const { return seqs_.at(id).tokens; }
   int64_t reused(int64_t id) const { return seqs_.at(id).reused; }  // tokens found in the cache when it was admitted
   void clear_cache() { cache_.clear(); }
 
@@ -63,12 +78,14 @@ class Scheduler {
   struct Sequence {
     std::vector<int32_t> tokens, pages;
     uint64_t domain = 0;
+    int64_t drafts = 0;                   // the last tokens are guesses
     int64_t computed = 0, published = 0;  // tokens that are in pages; full pages that are in the cache
     int64_t reused = -1;
     int64_t left() const { return static_cast<int64_t>(tokens.size()) - computed; }
     int64_t needs() const { return pages_for(static_cast<int64_t>(tokens.size())); }
   };
   bool grow(int64_t id);
+  static void drop_drafts(Sequence& s);
   void preempt_youngest();
   void admit(int64_t budget);
   bool seat(Sequence& s);

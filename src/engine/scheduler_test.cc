@@ -169,7 +169,7 @@ TEST(Scheduler, TheLeastRecentlyUsedPagesAreGivenUpFirst) {
 // what a sequence reads is what its own tokens put there though pages are shared, copied and given up, and everything
 // ends.
 TEST(Scheduler, RandomTrafficKeepsTheRules) {
-  int64_t reused = 0, preemptions = 0;
+  int64_t reused = 0, preemptions = 0, guessed = 0, right = 0;
   for (uint64_t seed = 0; seed < 60; ++seed) {
     Rng rng(seed);
     SchedulerLimits limits{1 + static_cast<int64_t>(rng.below(6)), 6 + static_cast<int64_t>(rng.below(100)), 8};
@@ -184,7 +184,7 @@ TEST(Scheduler, RandomTrafficKeepsTheRules) {
     auto hashes = [&](int64_t id) {
       std::vector<uint64_t> out;
       uint64_t h = live.at(id).domain;
-      for (int32_t t : s.tokens(id)) out.push_back(h = (h + static_cast<uint64_t>(t) + 1) * 0x9E3779B97F4A7C15u);
+      for (int32_t t : s.with_drafts(id)) out.push_back(h = (h + static_cast<uint64_t>(t) + 1) * 0x9E3779B97F4A7C15u);
       return out;
     };
     int64_t next = 0, steps = 0;
@@ -201,6 +201,12 @@ TEST(Scheduler, RandomTrafficKeepsTheRules) {
         s.add(next, tokens, live[next].domain);
         ++next;
       }
+      if (seed % 3 == 0)
+        for (int64_t id : s.decoding()) {  // tokens are 0 or 1, so some guesses are right
+          std::vector<int32_t> guesses;
+          for (uint64_t n = rng.below(5); n > 0; --n) guesses.push_back(static_cast<int32_t>(rng.below(2)));
+          s.draft(id, guesses);
+        }
       const auto work = s.plan();
       for (auto [from, to] : s.copies()) std::copy_n(content[from], kPage, content[to]);
       int64_t total = 0;
@@ -210,7 +216,7 @@ TEST(Scheduler, RandomTrafficKeepsTheRules) {
         ASSERT_LT(w.begin, w.end);
         ASSERT_TRUE(w.begin == st.computed || st.computed == 0 || w.begin < st.computed) << "skipped a token";
         ASSERT_TRUE(limits.prefix_cache || w.begin == st.computed || w.begin == 0);
-        const auto n = static_cast<int64_t>(s.tokens(w.id).size());
+        const auto n = static_cast<int64_t>(s.with_drafts(w.id).size());
         const std::vector<uint64_t> want = hashes(w.id);
         for (int64_t p = 0; p < w.end; ++p) {
           const int32_t page = s.pages(w.id).at(static_cast<size_t>(p / kPage));
@@ -222,7 +228,7 @@ TEST(Scheduler, RandomTrafficKeepsTheRules) {
             ASSERT_EQ(writer.emplace(page, w.id).first->second, w.id) << "two write page " << page;
           }
         }
-        st.computed = w.end, total += w.end - w.begin;
+        st.computed = w.end - w.drafts, total += w.end - w.begin;
         ASSERT_EQ(w.samples, w.end == n);
       }
       ASSERT_LE(total, limits.max_tokens_per_step);
@@ -230,9 +236,22 @@ TEST(Scheduler, RandomTrafficKeepsTheRules) {
       for (const Work& w : work) {
         State& st = live.at(w.id);
         if (!w.samples) continue;
-        s.extend(w.id, static_cast<int32_t>(rng.below(2)));
-        if (--st.left == 0 || rng.below(60) == 0 || s.tokens(w.id).size() == 8 * kPage)
-          s.remove(w.id), live.erase(w.id);
+        const std::vector<int32_t> before(s.tokens(w.id).begin(), s.tokens(w.id).end());
+        guessed += w.drafts;
+        for (int64_t k = 0; k <= w.drafts; ++k) {
+          const auto token = static_cast<int32_t>(rng.below(2));
+          const size_t at = before.size() + static_cast<size_t>(k);
+          const bool same = k < w.drafts && s.with_drafts(w.id).at(at) == token;
+          s.extend(w.id, token);
+          ASSERT_EQ(s.tokens(w.id).size(), at + 1);
+          ASSERT_EQ(s.tokens(w.id).back(), token);
+          st.computed = static_cast<int64_t>(at), right += same;
+          if (--st.left == 0 || rng.below(60) == 0 || s.tokens(w.id).size() == 8 * kPage) {
+            s.remove(w.id), live.erase(w.id);
+            break;
+          }
+          if (!same) break;
+        }
       }
       if (!live.empty() && rng.below(100) == 0) {  // aborted wherever it stands
         const auto it = std::next(live.begin(), static_cast<int64_t>(rng.below(live.size())));
@@ -244,6 +263,8 @@ TEST(Scheduler, RandomTrafficKeepsTheRules) {
   }
   EXPECT_GT(reused, 5000);
   EXPECT_GT(preemptions, 30);
+  EXPECT_GT(guessed, 1000);
+  EXPECT_GT(right, 300);
 }
 
 }  // namespace

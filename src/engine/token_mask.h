@@ -1,5 +1,5 @@
 // What a guided answer may say next: a grammar, a JSON schema, a regular expression. The engine asks before it samples
-// and tells afterwards; one object serves one answer, on the engine's thread or, for allow(), one of its workers.
+// and tells what it chose; one object serves one answer, one call at a time, on the engine's thread or its workers.
 //
 // allow() sets the logits of tokens that must not come to -infinity and leaves the others alone. An end id (</s>,
 // <|im_end|>) is a token like any other: the mask forbids it until the answer may end. When it forbids every token the

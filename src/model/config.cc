@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace puyu {
@@ -26,6 +28,14 @@ void ModelConfig::validate() const {
     fail("[model] rope_scaling: expected linear, dynamic, yarn or llama3, or nothing, got '", rope_scaling, "'");
   if (!rope_scaling.empty() && rope_factor < 1) fail("[model] rope_factor must be at least 1, got ", rope_factor);
   if (rope_theta <= 0) fail("[model] rope_theta must be positive, got ", rope_theta);
+}
+
+int64_t ModelConfig::context() const {
+  auto stretched = [&](int64_t n) { return static_cast<int64_t>(static_cast<double>(n) * rope_factor); };
+  if (rope_scaling == "linear" || rope_scaling == "dynamic") return stretched(max_position);
+  if (rope_scaling == "yarn")
+    return std::max(max_position, stretched(rope_original_position ? rope_original_position : max_position));
+  return max_position;
 }
 
 int64_t ModelConfig::num_params() const {

@@ -50,6 +50,9 @@ struct ModelConfig {
   }
   int64_t hd() const { return head_dim ? head_dim : hidden_size / num_heads; }
   Heads heads() const { return {num_heads, num_kv_heads, hd()}; }
+  // The longest sequence that the positions are made for: max_position, stretched by rope_scaling where the folder
+  // names the length of training (dynamic has no limit of its own; this is what its factor was chosen for).
+  int64_t context() const;
   // Throws Error naming the field that cannot be.
   void validate() const;
   int64_t num_params() const;

@@ -1,23 +1,8 @@
 #include "model/model.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace puyu {
-
-Tensor make_rope_table(Arena& arena, int64_t max_pos, int64_t hd, double theta) {
-  Tensor t = arena.alloc(DType::kF32, {max_pos, hd});
-  float* p = t.as<float>();
-  for (int64_t i = 0; i < hd / 2; ++i) {
-    const double freq = std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(hd));
-    for (int64_t pos = 0; pos < max_pos; ++pos) {
-      const double a = static_cast<double>(pos) * freq;
-      p[pos * hd + i] = static_cast<float>(std::cos(a));
-      p[pos * hd + hd / 2 + i] = static_cast<float>(std::sin(a));
-    }
-  }
-  return t;
-}
 
 void Batch::add(const int32_t* tokens, int64_t n) {
   ids.insert(ids.end(), tokens, tokens + n);

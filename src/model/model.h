@@ -4,12 +4,10 @@
 #include <vector>
 
 #include "model/block.h"
+#include "model/rope.h"
 #include "model/weights.h"
 
 namespace puyu {
-
-// RoPE angles: table[p] = cos(p * theta^(-2i/HD)), then sin, i < HD/2; computed in double. (RoFormer, eq. 15)
-Tensor make_rope_table(Arena& arena, int64_t max_pos, int64_t head_dim, double theta);
 
 // Token ids packed back to back with their sequence borders.
 struct Batch {

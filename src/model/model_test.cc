@@ -88,7 +88,7 @@ class ModelTest : public ::testing::Test {
   float run(Weights& w, const Batch& b, const Vec<int32_t>& target, const std::vector<float>& coef,
             Model<Tensor>* grads, Recompute level) {
     ScratchScope scope(act);
-    Tensor table = make_rope_table(act, c.max_position, c.hd(), c.rope_theta);
+    Tensor table = make_rope_table(act, c, c.max_position);
     Sequences seqs = b.sequences(table);
     Pass pass;
     Tensor h = model_forward(ctx, act, w, b.ids.data(), b.tokens(), seqs, &pass, level);
@@ -151,7 +151,7 @@ TEST_F(ModelTest, PackedIsSeparate) {
   for (DType d : {DType::kF32, DType::kBF16}) {
     Weights w = random_weights(d);
     Batch both = batch({70, 33, 5});
-    Tensor table = make_rope_table(act, c.max_position, c.hd(), c.rope_theta);
+    Tensor table = make_rope_table(act, c, c.max_position);
     Tensor h = model_forward(ctx, act, w, both.ids.data(), both.tokens(), both.sequences(table), nullptr);
     for (size_t i = 0; i + 1 < both.cu.size(); ++i) {
       Batch one;
@@ -171,7 +171,7 @@ TEST_F(ModelTest, DecodeIsTrainingForward) {
       Weights w = random_weights(d);
       const int64_t T = 150;
       Batch b = batch({T});
-      Tensor table = make_rope_table(act, c.max_position, c.hd(), c.rope_theta);
+      Tensor table = make_rope_table(act, c, c.max_position);
       Tensor want = model_forward(ctx, act, w, b.ids.data(), T, b.sequences(table), nullptr);
       std::vector<Tensor> k, v;
       for (int64_t l = 0; l < c.num_layers; ++l)
@@ -232,7 +232,7 @@ TEST_F(ModelTest, SlowLearnsToReverse) {
   int right = 0;
   for (int trial = 0; trial < 50; ++trial) {
     ScratchScope scope(act);
-    Tensor table = make_rope_table(act, c.max_position, c.hd(), c.rope_theta);
+    Tensor table = make_rope_table(act, c, c.max_position);
     int32_t want[2 * n + 1];
     sample(want);
     std::vector<int32_t> ids(want, want + n + 1);

@@ -39,7 +39,7 @@ Sequences Learner::sequences(const Batch& b) {
     const int64_t rows = std::min(w_.config.max_position, std::max<int64_t>(need, 2 * have));
     rope_theta_ = w_.config.rope_theta;
     tables_ = std::make_unique<Arena>("rope", rows * w_.config.hd() * 4 + 4096);
-    rope_table_ = make_rope_table(*tables_, rows, w_.config.hd(), rope_theta_);
+    rope_table_ = make_rope_table(*tables_, w_.config, rows);
   }
   return b.sequences(rope_table_);
 }
