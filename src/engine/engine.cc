@@ -123,6 +123,8 @@ int64_t Engine::submit(Request request) {
     if (bad.empty()) fail("[engine] a sequence of forbidden ids is empty; expected at least one id");
     check_ids(bad);
   }
+  if (request.adapter < -1 || request.adapter >= static_cast<int>(adapters_.size()))
+    fail("[engine] there is no adapter ", request.adapter, "; expected one that add_adapter() gave");
   const auto n = static_cast<int64_t>(request.prompt.size());
   if (n == 0) fail("[engine] the prompt is empty; expected at least one token");
   if (n >= context_length())
@@ -133,9 +135,9 @@ int64_t Engine::submit(Request request) {
   a.prompt = request.prompt.size();
   a.rope = rope_for(n);
   a.guesses = options_.draft_tokens;
-  // Keys depend on the RoPE base, so prefixes are shared within one base only.
-  const double base = rope_base(rope_config_, n);
-  scheduler_.add(id, std::move(request.prompt), base == rope_config_.rope_theta ? 0 : std::bit_cast<uint64_t>(base));
+  // Keys depend on the RoPE base and the adapter, so prefixes are shared within one of both only.
+  const uint64_t domain = std::bit_cast<uint64_t>(rope_base(rope_config_, n)) + static_cast<uint64_t>(request.adapter);
+  scheduler_.add(id, std::move(request.prompt), domain);
   a.request = std::move(request);
   return id;
 }
@@ -143,6 +145,12 @@ int64_t Engine::submit(Request request) {
 std::shared_ptr<const RopeAngles> Engine::rope_for(int64_t prompt_tokens) const {
   if (rope_base(rope_config_, prompt_tokens) == rope_config_.rope_theta) return rope_;
   return std::make_shared<RopeAngles>(rope_angles(rope_config_, prompt_tokens));
+}
+
+int Engine::add_adapter(const std::string& dir) {
+  CHECK(active_.empty(), "adapters changed under running requests");
+  adapters_.push_back(load_lora(ctx_, dir, weights_.config, weights_.compute));
+  return static_cast<int>(adapters_.size()) - 1;
 }
 
 // Hands the scheduler guesses for the sequences that would run one token each.
@@ -231,9 +239,15 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
   embedding(ctx_, x, packed_.tok_embeddings, ids.data());
   PagedSeqs paged{
       cu.data(), past.data(), table.data(), static_cast<int64_t>(work.size()), static_cast<int64_t>(max_pages), {}, {}};
+  std::vector<LoraRows> lora;  // of the sequences that have an adapter
+  std::vector<const Lora*> adapters;
+  for (size_t i = 0; i < work.size(); ++i)
+    if (const int a = active_.at(work[i].id).request.adapter; a >= 0)
+      lora.push_back({cu[i], cu[i + 1], nullptr}), adapters.push_back(&adapters_[static_cast<size_t>(a)]);
   for (size_t l = 0; l < packed_.layers.size(); ++l) {
+    for (size_t i = 0; i < lora.size(); ++i) lora[i].block = &adapters[i]->pairs.layers[l];
     paged.k_pages = kv_.k[l], paged.v_pages = kv_.v[l];
-    block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table}, nullptr);
+    block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table, lora}, nullptr);
   }
   Tensor logits = activations_.alloc(DType::kF32, {n, c.vocab_size});
   if (n == 0) return logits;

@@ -60,6 +60,7 @@ struct Request {
   std::shared_ptr<TokenMask> mask = {};            // guided decoding
   // Before the first token: how many of the prompt's tokens were in the prefix cache.
   std::function<void(int64_t cached)> on_start = {};
+  int adapter = -1;  // of Engine::add_adapter; -1 = the model as it is
 };
 
 struct Rollout {
@@ -75,6 +76,9 @@ class Engine {
 
   // Packs the weights again and picks up a new RoPE base. Not while requests are in work.
   void refresh();
+
+  // A LoRA adapter (model/lora.h) for requests that name the number given back.
+  int add_adapter(const std::string& dir);
 
   // Guesses for all requests from now on; none turns guessing off.
   void set_drafter(std::unique_ptr<Drafter> drafter) { drafter_ = std::move(drafter); }
@@ -148,6 +152,7 @@ class Engine {
   ModelConfig rope_config_;                 // with the scaling that was asked for
   std::shared_ptr<const RopeAngles> rope_;  // of prompts within max_position
   std::unique_ptr<Drafter> drafter_;
+  std::vector<Lora> adapters_;
   int64_t drafted_tokens_ = 0, accepted_tokens_ = 0;
   Scheduler scheduler_;
   KvPages kv_;

@@ -10,61 +10,10 @@
 #include <limits>
 
 #include "base/error.h"
+#include "engine/engine_test_util.h"
 
 namespace puyu {
 namespace {
-
-ModelConfig tiny() {
-  ModelConfig c;
-  c.vocab_size = 67, c.hidden_size = 32, c.num_layers = 2, c.num_heads = 4, c.num_kv_heads = 2;
-  c.intermediate_size = 48, c.rope_theta = 1e4, c.max_position = 512;
-  return c;
-}
-Weights random_weights(const ModelConfig& c, DType compute, uint64_t seed = 7) {
-  Arena scratch("scratch", 1 << 28);
-  Ctx ctx{Device::kCpu, &scratch};
-  Weights w = make_weights(c, Head::kLanguage, compute);
-  Rng rng(seed);
-  w.master.tensors.each(c, w.head, [&](const std::string&, Tensor& t, Spec, int64_t) {
-    for (int64_t i = 0; i < t.numel(); ++i) t.as<float>()[i] = static_cast<float>(rng.normal() * 0.2 + (t.rank == 1));
-  });
-  w.refresh_copy(ctx);
-  return w;
-}
-std::vector<std::vector<int32_t>> prompts_of(std::initializer_list<int64_t> lengths, int64_t vocab = 67) {
-  Rng rng(3);
-  std::vector<std::vector<int32_t>> out;
-  for (int64_t n : lengths)
-    for (out.emplace_back(); static_cast<int64_t>(out.back().size()) < n;)
-      out.back().push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab))));
-  return out;
-}
-SamplingOptions sampling(int max_tokens, double temperature = 1) {
-  SamplingOptions o;
-  o.max_tokens = max_tokens, o.temperature = temperature, o.top_p = 1, o.seed = 11;
-  return o;
-}
-void expect_same(const Rollout& a, const Rollout& b, const std::string& what) {
-  EXPECT_EQ(a.tokens, b.tokens) << what;
-  ASSERT_EQ(a.logp.size(), b.logp.size()) << what;
-  EXPECT_EQ(0, std::memcmp(a.logp.data(), b.logp.data(), a.logp.size() * sizeof(float))) << what;
-  EXPECT_EQ(a.reason, b.reason) << what;
-}
-// Log-probs of the answer as training computes them.
-std::vector<float> training_logp(Weights& w, const std::vector<int32_t>& prompt, const std::vector<int32_t>& answer) {
-  Arena act("activations", 1 << 28), scratch("scratch", 1 << 28);
-  Ctx ctx{Device::kCpu, &scratch};
-  std::vector<int32_t> ids = prompt, target(prompt.size() - 1, -1);
-  ids.insert(ids.end(), answer.begin(), answer.end() - 1);
-  target.insert(target.end(), answer.begin(), answer.end());
-  Batch b;
-  b.add(ids.data(), static_cast<int64_t>(ids.size()));
-  Tensor table = make_rope_table(act, w.config, w.config.max_position);
-  Tensor h = model_forward(ctx, act, w, b.ids.data(), b.tokens(), b.sequences(table), nullptr);
-  Tensor logp = act.alloc(DType::kF32, {b.tokens()});
-  fused_cross_entropy(ctx, {logp, {}, {}}, {}, {}, h, w.output(), target.data(), nullptr);
-  return {logp.as<float>() + prompt.size() - 1, logp.as<float>() + b.tokens()};
-}
 
 TEST(Engine, RolloutsAreTheTrainingForward) {
   for (DType d : {DType::kF32, DType::kBF16}) {
@@ -104,108 +53,6 @@ TEST(Engine, BatchChunksAndPreemptionChangeNothing) {
     }
     EXPECT_EQ(crowded.scheduler().free_pages(), 5);
   }
-}
-
-// Guesses whatever it likes: the right token at times, nonsense at others.
-class RandomDrafter : public Drafter {
- public:
-  RandomDrafter(std::vector<std::vector<int32_t>> answers, int64_t vocab)
-      : answers_(std::move(answers)), vocab_(vocab) {}
-  std::vector<std::vector<int32_t>> propose(const std::vector<std::span<const int32_t>>& sequences, int n) override {
-    std::vector<std::vector<int32_t>> out;
-    for (const auto& s : sequences) {
-      std::vector<int32_t>& g = out.emplace_back();
-      for (const auto& a : answers_)  // prompt and answer
-        if (a.size() > s.size() && std::equal(s.begin(), s.end(), a.begin()))
-          g.assign(a.begin() + static_cast<long>(s.size()), a.end());
-      if (g.size() > static_cast<size_t>(n)) g.resize(static_cast<size_t>(n));
-      for (int32_t& token : g)
-        if (rng_.below(4) == 0) token = static_cast<int32_t>(rng_.below(static_cast<uint64_t>(vocab_)));
-      if (rng_.below(5) == 0) g.clear();
-    }
-    return out;
-  }
-
- private:
-  std::vector<std::vector<int32_t>> answers_;
-  int64_t vocab_;
-  Rng rng_{99};
-};
-
-TEST(Engine, GuessesChangeNothing) {
-  Weights w = random_weights(tiny(), DType::kBF16);
-  const auto prompts = prompts_of({5, 70, 1, 130, 64, 33});
-  for (double temperature : {0.0, 1.0}) {
-    SamplingOptions o = sampling(100, temperature);
-    o.top_k = 20, o.repetition_penalty = 1.1, o.frequency_penalty = 0.3;
-    Engine plain(w);
-    const std::vector<int32_t> stop = {3};
-    const auto want = plain.generate_tokens(prompts, o, stop);
-    std::vector<std::vector<int32_t>> all = prompts;
-    for (size_t i = 0; i < all.size(); ++i) all[i].insert(all[i].end(), want[i].tokens.begin(), want[i].tokens.end());
-    EngineOptions roomy, tight, cut;
-    tight.kv_tokens = 4 * kPage + 1, cut.max_batch = 3, cut.max_tokens_per_step = 7;
-    for (const EngineOptions& options : {roomy, tight, cut}) {
-      Engine engine(w, options);
-      engine.set_drafter(std::make_unique<RandomDrafter>(all, 67));
-      const auto got = engine.generate_tokens(prompts, o, stop);
-      for (size_t i = 0; i < prompts.size(); ++i) expect_same(got[i], want[i], cat("prompt ", i));
-      EXPECT_GT(engine.accepted_tokens(), 50);
-      EXPECT_LT(engine.accepted_tokens(), engine.drafted_tokens());
-      EXPECT_EQ(engine.scheduler().free_pages(), engine.scheduler().total_pages());
-    }
-  }
-}
-
-TEST(Engine, NgramsAndDraftModelsGuessRight) {
-  Weights w = random_weights(tiny(), DType::kF32);
-  const auto prompts = prompts_of({20, 40});
-  const SamplingOptions o = sampling(200, 0);  // greedy random models fall into loops, which n-grams see
-  Engine plain(w);
-  const auto want = plain.generate_tokens(prompts, o, {});
-  EngineOptions options;
-  options.draft = "ngram";
-  Engine ngram(w, options), drafted(w);
-  drafted.set_drafter(make_model_drafter(random_weights(tiny(), DType::kF32)));  // its own twin: always right
-  const auto a = ngram.generate_tokens(prompts, o, {}), b = drafted.generate_tokens(prompts, o, {});
-  for (size_t i = 0; i < prompts.size(); ++i) expect_same(a[i], want[i], "ngram"), expect_same(b[i], want[i], "model");
-  EXPECT_GT(ngram.accepted_tokens(), 30);
-  EXPECT_EQ(drafted.accepted_tokens(), drafted.drafted_tokens());
-  EXPECT_GT(drafted.accepted_tokens(), 300);
-  options.draft = "magic";
-  EXPECT_THROW(Engine(w, options), Error);
-}
-
-TEST(Engine, LongPromptsGetABaseOfTheirOwn) {
-  ModelConfig c = tiny();
-  c.max_position = 64;
-  Weights w = random_weights(c, DType::kF32);
-  EngineOptions o;
-  o.context = 400;
-  EXPECT_THROW(Engine(w, o), Error);  // needs scaling
-  o.rope_factor = 2;
-  Engine engine(w, o);
-  EXPECT_EQ(engine.context_length(), 400);
-  const auto prompts = prompts_of({40, 200, 300});
-  const auto together = engine.generate_tokens(prompts, sampling(30), {});
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    // The training forward with the base that the prompt asks for.
-    ModelConfig fixed = c;
-    fixed.max_position = 512, w.config = fixed;
-    ModelConfig dynamic = c;
-    dynamic.rope_scaling = "dynamic", dynamic.rope_factor = 2;
-    w.config.rope_theta = rope_base(dynamic, static_cast<int64_t>(prompts[i].size()));
-    EXPECT_EQ(together[i].logp, training_logp(w, prompts[i], together[i].tokens)) << i;
-    w.config = c;
-  }
-  // Prompts that begin alike share pages only if they have the same base.
-  auto longer = prompts[1];
-  longer.push_back(1);
-  EXPECT_EQ(engine.scheduler().reused_tokens(), 0);
-  const auto again = engine.generate_tokens({longer}, sampling(5), {});
-  EXPECT_EQ(engine.scheduler().reused_tokens(), 0);
-  Engine fresh(w, o);
-  expect_same(fresh.generate_tokens({longer}, sampling(5), {})[0], again[0], "cache of another base");
 }
 
 TEST(Engine, PrefixCacheChangesNothing) {

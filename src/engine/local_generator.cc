@@ -27,6 +27,14 @@ const char* finish_reason_name(FinishReason reason) {
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
     : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {
+  for (const std::string& entry : o.lora) {
+    const size_t eq = entry.find('=');
+    if (eq == 0 || eq == std::string::npos || eq + 1 == entry.size())
+      fail("[model] lora: expected name=FOLDER, got '", entry, "'");
+    if (!adapters.emplace(entry.substr(0, eq), engine.add_adapter(entry.substr(eq + 1))).second)
+      fail("[model] lora: the name '", entry.substr(0, eq), "' stands there twice");
+  }
+  if (adapters.size() == 1) default_adapter = adapters.begin()->second;
   if (o.draft_model.empty()) return;
   if (Tokenizer::load(o.draft_model).fingerprint() != tokenizer.fingerprint())
     fail("[model] draft_model: '", o.draft_model, "' has another tokenizer than '", dir,
@@ -59,6 +67,7 @@ Request LocalModel::request(const Prompt& prompt, const SamplingOptions& samplin
   Request r;
   r.prompt = encode(prompt);
   r.sampling = sampling;
+  r.adapter = default_adapter;
   r.stop_ids = stop_ids;
   // A word has other ids within a sentence than at its beginning.
   for (const std::string& word : sampling.bad_words)

@@ -1,6 +1,7 @@
 // A model folder that answers: config.json, model.safetensors, tokenizer.puyu or tokenizer.model. LocalModel is what
 // generate, chat and serve share; LocalGenerator is the Generator over it.
 #pragma once
+#include <map>
 #include <memory>
 
 #include "engine/engine.h"
@@ -13,11 +14,13 @@ const char* finish_reason_name(FinishReason reason);  // stop, length, repetitio
 struct ModelOptions {
   std::string dtype = "f32";
   std::string draft_model;
+  std::vector<std::string> lora;
   EngineOptions engine;
   template <class F>
   void fields(F&& f) {
     f("dtype", dtype, "compute in f32 or bf16");
     f("draft_model", draft_model, "folder of a smaller model that guesses the next tokens; same answers, sooner");
+    f("lora", lora, "adapters as name=FOLDER (PEFT's format); a server offers each as a model of that name");
     f("engine", engine, "batching and cache");
   }
 };
@@ -37,7 +40,9 @@ struct LocalModel {
   Tokenizer tokenizer;
   Weights weights;
   Engine engine;
-  std::vector<int32_t> stop_ids;  // </s>, <|im_end|>
+  std::vector<int32_t> stop_ids;        // </s>, <|im_end|>
+  std::map<std::string, int> adapters;  // by name, for Request::adapter
+  int default_adapter = -1;             // of request(): the only one there is
 };
 
 class LocalGenerator : public Generator {

@@ -50,9 +50,11 @@ void forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor out,
   Tensor mid = or_scratch(ctx, s.mid, act, T, D);
   rmsnorm(ctx, h1, s.rstd1, s.x, w.attention_norm, eps);
   linear(ctx, qkv, h1, w.wqkv);
+  add_lora(ctx, qkv, h1, seqs.lora, &Block<LoraPair>::wqkv);
   rope(ctx, qkv, seqs.positions, seqs.rope_table, c.heads());
   attend(ctx, attn, s.lse, qkv, c.heads(), seqs);
   linear(ctx, mid, attn, w.wo, s.x);
+  add_lora(ctx, mid, attn, seqs.lora, &Block<LoraPair>::wo);
 
   Tensor h2 = or_scratch(ctx, s.h2, act, T, D);
   Tensor gate = or_scratch(ctx, s.gate, act, T, F);
@@ -61,8 +63,11 @@ void forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor out,
   rmsnorm(ctx, h2, s.rstd2, mid, w.ffn_norm, eps);
   linear(ctx, gate, h2, w.w1);
   linear(ctx, up, h2, w.w3);
+  add_lora(ctx, gate, h2, seqs.lora, &Block<LoraPair>::w1);
+  add_lora(ctx, up, h2, seqs.lora, &Block<LoraPair>::w3);
   swiglu(ctx, a, gate, up);
   linear(ctx, out, a, w.w2, mid);
+  add_lora(ctx, out, a, seqs.lora, &Block<LoraPair>::w2);
 }
 
 }  // namespace

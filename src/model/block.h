@@ -3,7 +3,7 @@
 #pragma once
 #include <variant>
 
-#include "model/tensors.h"
+#include "model/lora.h"
 
 namespace puyu {
 
@@ -11,7 +11,8 @@ namespace puyu {
 struct Sequences {
   const int32_t* positions = nullptr;  // [T]
   std::variant<PackedSeqs, PagedSeqs> layout;
-  Tensor rope_table;  // f32 [max_pos, HD]
+  Tensor rope_table;                    // f32 [max_pos, HD]
+  std::span<const LoraRows> lora = {};  // inference only
 };
 
 // How much forward work the backward pass does again to save memory.

@@ -176,6 +176,12 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   }
 }
 
+std::string quoted(const ModelNames& names) {
+  std::string out;
+  for (const std::string& name : names) out += cat(out.empty() ? "'" : ", '", name, "'");
+  return out;
+}
+
 int64_t random_seed() {
   std::random_device device;
   return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32 | device()) >> 1);
@@ -183,7 +189,7 @@ int64_t random_seed() {
 
 }  // namespace
 
-ApiRequest parse_api_request(std::string_view body, bool chat, const std::string& model,
+ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames& models,
                              const SamplingOptions& defaults) {
   const Json j = parse_body(body);
   ApiRequest r;
@@ -193,10 +199,11 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const std::string
   r.sampling.max_tokens = chat ? std::numeric_limits<int>::max() : 16;
   r.sampling.seed = random_seed();
   const Json* asked = j.find("model");
-  if (!asked) refuse("model", cat("missing; this server has '", model, "'"));
-  if (text(*asked, "model") != model)
-    throw ApiError(404, cat("the model '", asked->as_string(), "' does not exist; this server has '", model, "'"),
-                   "model", "model_not_found");
+  if (!asked) refuse("model", cat("missing; this server has ", quoted(models)));
+  r.model = text(*asked, "model");
+  if (std::find(models.begin(), models.end(), r.model) == models.end())
+    throw ApiError(404, cat("the model '", r.model, "' does not exist; this server has ", quoted(models)), "model",
+                   "model_not_found");
   for (const auto& [key, value] : j.as_object())
     if (key != "model") read_field(key, value, r);
   const char* input = chat ? "messages" : "prompt";
@@ -338,10 +345,11 @@ std::string api_error_body(const ApiError& e) {
 
 std::string api_model_body(const std::string& model, int64_t created) { return model_entry(model, created).dump(); }
 
-std::string api_models_body(const std::string& model, int64_t created) {
+std::string api_models_body(const ModelNames& models, int64_t created) {
   Json j = Json::object();
   j["object"] = "list";
-  j["data"] = Json(Json::Array{model_entry(model, created)});
+  j["data"] = Json::array();
+  for (const std::string& model : models) j["data"].push(model_entry(model, created));
   return j.dump();
 }
 

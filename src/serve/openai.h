@@ -11,6 +11,7 @@ namespace puyu {
 
 struct ApiRequest {
   bool chat = true;
+  std::string model;                      // one of ModelNames
   std::vector<Prompt> prompts;            // one, but for completions of a list
   std::vector<std::vector<int32_t>> ids;  // of each prompt, where it was sent as ids; else empty
   int64_t n = 1;                          // answers to each; choice i answers prompts[i / n]
@@ -20,8 +21,11 @@ struct ApiRequest {
   std::shared_ptr<grammar::Guide> guide = nullptr;  // the server's, for `guided`
 };
 
+// The names that requests may ask for: the model's own, then its adapters'.
+using ModelNames = std::vector<std::string>;
+
 // Throws ApiError 400, or 404 when the request asks for another model. `defaults`: sampling where the body is silent.
-ApiRequest parse_api_request(std::string_view body, bool chat, const std::string& model,
+ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames& models,
                              const SamplingOptions& defaults);
 
 // The bodies of one answer. Streams: first(), text() per piece, last() of each choice, then usage() if asked for, then
@@ -47,7 +51,7 @@ class ApiAnswer {
 };
 
 std::string api_error_body(const ApiError& e);
-std::string api_models_body(const std::string& model, int64_t created);
+std::string api_models_body(const ModelNames& models, int64_t created);
 std::string api_model_body(const std::string& model, int64_t created);
 
 }  // namespace puyu

@@ -5,7 +5,7 @@
 namespace puyu {
 namespace {
 
-ApiRequest parse(const std::string& body, bool chat = true) { return parse_api_request(body, chat, "m", {}); }
+ApiRequest parse(const std::string& body, bool chat = true) { return parse_api_request(body, chat, {"m"}, {}); }
 // "status field" of the refusal.
 std::string refusal(const std::string& body, bool chat = true) {
   try {

@@ -115,6 +115,9 @@ struct Server::Impl {
         guides(m.tokenizer, m.stop_ids),
         http(http_options(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
         loop(m.engine) {
+    names = {o.name};
+    for (const auto& [name, adapter] : m.adapters) names.push_back(name);
+    if (m.adapters.contains(o.name)) fail("[serve] name: '", o.name, "' is also the name of an adapter");
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
   void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
@@ -126,6 +129,7 @@ struct Server::Impl {
   LocalModel& model;
   ServeOptions options;
   SamplingOptions defaults;
+  ModelNames names;
   int64_t created;
   std::vector<std::string> keys;  // empty: the server is open
   std::atomic<int64_t> pending{0};
@@ -172,7 +176,7 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
       return x->reply(std::move(reply));
     }
     if (r.method != "POST") throw ApiError(405, cat(r.method, " ", r.path, ": expected POST"));
-    ApiRequest request = parse_api_request(r.body, chat, options.name, defaults);
+    ApiRequest request = parse_api_request(r.body, chat, names, defaults);
     if (pending >= options.max_queue)
       throw ApiError(429, cat("the queue of ", options.max_queue, " requests is full; try again"), "", "queue_full");
     request.guide = guides.get(request.guided);
@@ -182,8 +186,9 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
 
 HttpReply Server::Impl::get(const std::string& path) const {
   if (path == "/health") return {200, "{\"status\":\"ok\"}", "application/json", {}};
-  if (path == "/v1/models") return {200, api_models_body(options.name, created), "application/json", {}};
-  if (path == "/v1/models/" + options.name) return {200, api_model_body(options.name, created), "application/json", {}};
+  if (path == "/v1/models") return {200, api_models_body(names, created), "application/json", {}};
+  for (const std::string& name : names)
+    if (path == "/v1/models/" + name) return {200, api_model_body(name, created), "application/json", {}};
   if (path.starts_with("/v1/models/"))
     throw ApiError(404, cat("no such model; this server has '", options.name, "'"), "model", "model_not_found");
   throw ApiError(404, cat("no such path: ", path, "; see GET /v1/models, POST /v1/chat/completions, /v1/completions"));
@@ -241,7 +246,7 @@ struct Choices {
 // All choices or none: when one cannot run, Error, and nothing was sent.
 void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids) {
   const size_t n = static_cast<size_t>(r.n), count = r.prompts.size() * n;
-  auto all = std::make_shared<Choices>(Choices{ApiAnswer(r, options.name, random_id(), std::time(nullptr)),
+  auto all = std::make_shared<Choices>(Choices{ApiAnswer(r, r.model, random_id(), std::time(nullptr)),
                                                std::vector<Generation>(count), count, r.stream, r.include_usage});
   using OnText = std::function<bool(const std::string&)>;
   try {
@@ -260,6 +265,8 @@ void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& 
                                   all->finish(i, counted, *x);
                                 });
       q.sample = i % n;
+      const auto adapter = model.adapters.find(r.model);
+      q.adapter = adapter == model.adapters.end() ? -1 : adapter->second;
       if (r.guide) q.mask = r.guide->mask();
       if (!r.ids[i / n].empty()) q.prompt = r.ids[i / n];
       ids.push_back(model.engine.submit(std::move(q)));
