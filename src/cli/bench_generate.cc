@@ -51,9 +51,9 @@ double elapsed(const std::function<void()>& f) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Sequences that are never finished by the model, only by their length.
-void submit(Engine& e, int64_t sequences, int64_t prompt, int64_t answer) {
-  Rng rng(2);
+// Sequences that are never finished by the model, only by their length. Each seed makes other prompts.
+void submit(Engine& e, uint64_t seed, int64_t sequences, int64_t prompt, int64_t answer) {
+  Rng rng(seed);
   for (int64_t i = 0; i < sequences; ++i) {
     Request r;
     for (int64_t t = 0; t < prompt; ++t)
@@ -63,19 +63,33 @@ void submit(Engine& e, int64_t sequences, int64_t prompt, int64_t answer) {
   }
 }
 
-double prefill_seconds(Engine& e, int64_t prompt) {
-  submit(e, 1, prompt, 1);
+double prefill_seconds(Engine& e, uint64_t seed, int64_t prompt) {
+  submit(e, seed, 1, prompt, 1);
   return elapsed([&] {
     while (e.step()) continue;
   });
 }
 double decode_seconds(Engine& e, int64_t sequences, int64_t tokens) {
-  submit(e, sequences, 1, tokens + 1);
+  submit(e, 2, sequences, 1, tokens + 1);
   e.step();
   return elapsed([&] {
     while (e.step()) continue;
   });
 }
+
+// Knows what greedy decoding will say, so that every guess is right: what guessing can gain at best.
+class Oracle : public Drafter {
+ public:
+  explicit Oracle(std::vector<int32_t> known) : known_(std::move(known)) {}
+  std::vector<std::vector<int32_t>> propose(const std::vector<std::span<const int32_t>>& sequences, int n) override {
+    const auto at = static_cast<int64_t>(std::min(sequences[0].size(), known_.size()));
+    const auto end = std::min(at + n, static_cast<int64_t>(known_.size()));
+    return {{known_.begin() + at, known_.begin() + end}};
+  }
+
+ private:
+  std::vector<int32_t> known_;
+};
 
 struct Bench {
   const BenchOptions& options;
@@ -95,6 +109,16 @@ struct Bench {
     row.peak = peak(row.weights);
     rows.push_back(std::move(row));
   }
+  // The sequence that decode_seconds() will see.
+  std::vector<int32_t> answer(Engine& e) const {
+    Rng rng(2);
+    std::vector<int32_t> all = {static_cast<int32_t>(rng.below(static_cast<uint64_t>(e.config().vocab_size)))};
+    SamplingOptions greedy;
+    greedy.temperature = 0, greedy.max_tokens = static_cast<int>(options.generate) + 1;
+    const std::vector<int32_t> rest = e.generate_tokens({all}, greedy, {})[0].tokens;
+    all.insert(all.end(), rest.begin(), rest.end());
+    return all;
+  }
   void run(Weights& w, const std::string& weights) {
     const ModelConfig& c = w.config;
     EngineOptions o;
@@ -108,11 +132,15 @@ struct Bench {
                  head = head_weights(c);
     const auto P = static_cast<double>(options.prompt), G = static_cast<double>(options.generate);
     const auto scores = 2.0 * static_cast<double>(c.num_layers * c.num_heads * c.hd());  // FLOPs a pair of tokens, x 2
-    prefill_seconds(e, options.prompt);                                                  // memory becomes real
+    uint64_t seed = 100;                       // a prompt of its own each time, or the prefix cache would know it
+    prefill_seconds(e, seed, options.prompt);  // memory becomes real
     Row pp{
         "pp" + std::to_string(options.prompt), weights, P, {}, 2 * blocks * P + 2 * head + scores * P * P, 0, 0, 0, 0};
     pp.bytes = (blocks * block_element + head * element);
-    add(pp, [&] { return prefill_seconds(e, options.prompt); });
+    add(pp, [&] { return prefill_seconds(e, ++seed, options.prompt); });
+    Row again = pp;
+    again.test += " known", again.flops = 2 * (blocks + head);
+    add(again, [&] { return prefill_seconds(e, seed, options.prompt); });
     for (int64_t batch : options.batch) {
       const auto B = static_cast<double>(batch), kv = static_cast<double>(KvPages::bytes_per_token(c, w.compute, 0));
       Row tg{"tg" + std::to_string(options.generate) + (batch > 1 ? " x " + std::to_string(batch) : ""),
@@ -126,6 +154,12 @@ struct Bench {
              0};
       tg.bytes = G * (blocks * block_element + head * element + B * kv * G / 2);
       add(tg, [&] { return decode_seconds(e, batch, options.generate); });
+      if (batch > 1) continue;
+      e.set_drafter(std::make_unique<Oracle>(answer(e)));
+      Row guessed = tg;
+      guessed.test += " guessed", guessed.bytes /= o.draft_tokens + 1;
+      add(guessed, [&] { return decode_seconds(e, 1, options.generate); });
+      e.set_drafter({});
     }
   }
 };
@@ -163,7 +197,10 @@ int run_bench_generate(const BenchOptions& o) {
   std::printf("InternLM2 %s, random weights, kernels: %s\n\n%s\n", o.size.c_str(), cpu::isa_name().c_str(),
               to_text(table).c_str());
   std::printf(
-      "pp: prompt tokens in one step; tg: tokens after the first. Limit: the larger of FLOPs / peak and bytes / read\n"
+      "pp: prompt tokens in one step; known: the same prompt again, from the prefix cache; tg: tokens after the "
+      "first;\n"
+      "guessed: speculative decoding whose guesses are all right, its best case. Limit: the larger of FLOPs / peak and "
+      "bytes / read\n"
       "bandwidth, both measured in this run (the bandwidth right before and after each row). Medians of %d.\n",
       o.rounds);
   return 0;
