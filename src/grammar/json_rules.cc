@@ -108,8 +108,10 @@ Sequence JsonRules::digits_between(const std::string& low, const std::string& hi
 
 Sequence JsonRules::natural_between(int64_t low, int64_t high) {
   std::vector<Sequence> out;
-  for (int64_t first = 0, last = 9; first <= high; first = last + 1, last = last * 10 + 9)
+  for (int64_t first = 0, last = 9;; first = last + 1, last = last * 10 + 9) {  // numbers of one digit, of two, …
     if (last >= low) out.push_back(digits_between(cat(std::max(low, first)), cat(std::min(high, last))));
+    if (last >= high) break;
+  }
   return d_.any_of(std::move(out));
 }
 
