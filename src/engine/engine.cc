@@ -137,7 +137,7 @@ int64_t Engine::submit(Request request) {
   a.guesses = options_.draft_tokens;
   // Keys depend on the RoPE base and the adapter, so prefixes are shared within one of both only.
   const uint64_t domain = std::bit_cast<uint64_t>(rope_base(rope_config_, n)) + static_cast<uint64_t>(request.adapter);
-  scheduler_.add(id, std::move(request.prompt), domain);
+  scheduler_.add(id, std::move(request.prompt), domain, request.prompt_logprobs < 0);
   a.request = std::move(request);
   return id;
 }
@@ -197,6 +197,11 @@ bool Engine::step() {
   count_guesses(rows, tokens);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (tokens[i].id == kNotReached || !active_.contains(rows[i].id)) continue;  // a callback may abort another
+    if (rows[i].given) {
+      active_.at(rows[i].id).scored = rows[i].history;
+      active_.at(rows[i].id).request.on_prompt_token(tokens[i]);
+      continue;
+    }
     const bool more = i + 1 < rows.size() && rows[i + 1].id == rows[i].id && tokens[i + 1].id != kNotReached;
     deliver(rows[i].id, tokens[i], more);
   }
@@ -219,10 +224,10 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
     past.push_back(static_cast<int32_t>(w.begin));
     table.insert(table.end(), scheduler_.pages(w.id).begin(), scheduler_.pages(w.id).end());
     table.resize(past.size() * max_pages, 0);
-    for (int64_t d = w.drafts; w.samples && d >= 0; --d) {
-      rows.push_back({w.id, static_cast<size_t>(w.end - d)});
-      last.push_back(cu.back() - 1 - static_cast<int32_t>(d));
-    }
+    const size_t known = rows.size();
+    add_rows(w, rows);
+    for (size_t i = known; i < rows.size(); ++i)
+      last.push_back(cu.back() - static_cast<int32_t>(w.end - static_cast<int64_t>(rows[i].history)) - 1);
   }
   const auto T = static_cast<int64_t>(ids.size()), n = static_cast<int64_t>(rows.size());
   // Each step has a table of its own, a row a token: sequences may have different bases, and a context of any length
@@ -259,6 +264,16 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
   return logits;
 }
 
+void Engine::add_rows(const Scheduler::Work& w, std::vector<Row>& rows) const {
+  const Active& a = active_.at(w.id);
+  if (a.request.prompt_logprobs >= 0)  // again only after a preemption: then they were delivered
+    for (size_t p = std::max(static_cast<size_t>(w.begin), a.scored) + 1; p < a.prompt; ++p) {
+      if (p > static_cast<size_t>(w.end)) break;
+      rows.push_back({w.id, p, true});
+    }
+  for (int64_t d = w.drafts; w.samples && d >= 0; --d) rows.push_back({w.id, static_cast<size_t>(w.end - d)});
+}
+
 // The next token of one sequence, -1 when its mask allows none. `logits` are its own copy.
 int32_t Engine::choose_one(const Row& row, std::span<float> logits) const {
   const Active& a = active_.at(row.id);
@@ -287,10 +302,10 @@ bool Engine::next_is_due(const Row& row, int32_t chosen) const {
 void Engine::count_guesses(const std::vector<Row>& rows, const std::vector<Token>& tokens) {
   for (size_t begin = 0, end; begin < rows.size(); begin = end) {
     int64_t right = -1;
+    int64_t guessed = -1;
     for (end = begin; end < rows.size() && rows[end].id == rows[begin].id; ++end)
-      right += tokens[end].id != kNotReached;
-    const auto guessed = static_cast<int64_t>(end - begin) - 1;
-    if (guessed == 0) continue;
+      if (!rows[end].given) ++guessed, right += tokens[end].id != kNotReached;
+    if (guessed <= 0) continue;
     drafted_tokens_ += guessed, accepted_tokens_ += right;
     int& ask = active_.at(rows[begin].id).guesses;
     ask = right == guessed ? std::min(ask + 1, options_.draft_tokens) : std::max<int>(1, static_cast<int>(right) + 1);
@@ -314,7 +329,12 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
   Tensor work = activations_.alloc(DType::kF32, {n, V});
   std::copy_n(logits.as<float>(), n * V, work.as<float>());
   parallel_for(static_cast<int64_t>(first.size()), [&](int64_t s) {
-    for (size_t i = first[static_cast<size_t>(s)]; i < rows.size(); ++i) {
+    const size_t begin = first[static_cast<size_t>(s)];
+    for (size_t i = begin; i < rows.size() && rows[i].id == rows[begin].id; ++i) {
+      if (rows[i].given) {
+        out[i].id = scheduler_.tokens(rows[i].id)[rows[i].history];
+        continue;
+      }
       out[i].id = choose_one(rows[i], {work.as<float>() + static_cast<int64_t>(i) * V, static_cast<size_t>(V)});
       if (!next_is_due(rows[i], out[i].id)) break;
     }
@@ -334,7 +354,8 @@ void Engine::add_top(Tensor logits, const std::vector<Row>& rows, std::vector<To
   const auto V = static_cast<size_t>(weights_.config.vocab_size);
   size_t most = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    const int want = active_.at(rows[i].id).request.sampling.top_logprobs;
+    const Request& r = active_.at(rows[i].id).request;
+    const int want = rows[i].given ? r.prompt_logprobs : r.sampling.top_logprobs;
     if (want <= 0 || tokens[i].id == kNotReached) continue;
     for (int32_t id : most_likely({logits.as<float>() + i * V, V}, want)) tokens[i].top.push_back({id, 0});
     most = std::max(most, tokens[i].top.size());

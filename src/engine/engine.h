@@ -60,6 +60,10 @@ struct Request {
   std::shared_ptr<TokenMask> mask = {};            // guided decoding
   // Before the first token: how many of the prompt's tokens were in the prefix cache.
   std::function<void(int64_t cached)> on_start = {};
+  // Log-probs of the prompt's own tokens, from the second on, with so many alternatives each; -1: none. Such a prompt
+  // is computed whole, whatever of it is in the prefix cache.
+  int prompt_logprobs = -1;
+  std::function<void(const Token&)> on_prompt_token = {};
   int adapter = -1;  // of Engine::add_adapter; -1 = the model as it is
 };
 
@@ -120,12 +124,15 @@ class Engine {
     size_t prompt = 0;
     uint64_t stream = 0;
     std::shared_ptr<const RopeAngles> rope;
-    int guesses = 0;  // to ask for: fewer when the last ones were wrong
+    size_t scored = 0;  // tokens of the prompt whose log-probs were delivered
+    int guesses = 0;    // to ask for: fewer when the last ones were wrong
   };
-  // A row of logits: what follows the first `history` tokens of a sequence, guesses included.
+  // A row of logits: what follows the first `history` tokens of a sequence, guesses included. `given`: what follows is
+  // the prompt's next token.
   struct Row {
     int64_t id;
     size_t history;
+    bool given = false;
   };
   std::span<const int32_t> answer(int64_t id) const;
   std::shared_ptr<const RopeAngles> rope_for(int64_t prompt_tokens) const;
@@ -133,6 +140,7 @@ class Engine {
   Tensor pack(Tensor weight, const std::string& scheme);
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<Row>& rows);
   std::vector<Token> choose(Tensor logits, const std::vector<Row>& rows);
+  void add_rows(const Scheduler::Work& w, std::vector<Row>& rows) const;
   int32_t choose_one(const Row& row, std::span<float> logits) const;
   bool next_is_due(const Row& row, int32_t chosen) const;
   void count_guesses(const std::vector<Row>& rows, const std::vector<Token>& tokens);

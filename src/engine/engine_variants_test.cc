@@ -62,6 +62,42 @@ TEST(Engine, GuessesChangeNothing) {
   }
 }
 
+// A prompt's own log-probs are those of the scorer, with the prefix cache full, in chunks and after preemption.
+TEST(Engine, PromptsHaveLogProbsToo) {
+  Weights w = random_weights(tiny(), DType::kBF16);
+  const auto prompts = prompts_of({5, 70, 1, 130, 64, 33});
+  EngineOptions roomy, tight, cut;
+  tight.kv_tokens = 4 * kPage + 1, cut.max_batch = 3, cut.max_tokens_per_step = 7;
+  for (const EngineOptions& options : {roomy, tight, cut}) {
+    Engine engine(w, options);
+    const auto plain = engine.generate_tokens(prompts, sampling(60), {});
+    std::vector<std::vector<Token>> given(prompts.size());
+    std::vector<Rollout> got(prompts.size());
+    std::vector<Request> requests;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      Request& r = requests.emplace_back();
+      r.prompt = prompts[i], r.sampling = sampling(60), r.prompt_logprobs = 2;
+      r.on_prompt_token = [&g = given[i]](const Token& t) { g.push_back(t); };
+      r.on_token = [&o = got[i]](const Token& t) { return o.tokens.push_back(t.id), o.logp.push_back(t.logp), true; };
+    }
+    engine.run(std::move(requests));
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      EXPECT_EQ(got[i].tokens, plain[i].tokens);
+      EXPECT_EQ(got[i].logp, plain[i].logp);
+      ASSERT_EQ(given[i].size(), prompts[i].size() - 1);
+      if (given[i].empty()) continue;
+      Engine::Score score;
+      engine.score({prompts[i]}, [&](size_t, const Engine::Score& s) { score = s; });
+      for (size_t t = 0; t < given[i].size(); ++t) {
+        EXPECT_EQ(given[i][t].id, prompts[i][t + 1]);
+        EXPECT_EQ(given[i][t].logp, score.logp[t]) << i << " " << t;
+        ASSERT_EQ(given[i][t].top.size(), 2u);
+        EXPECT_EQ(given[i][t].top[0].id == given[i][t].id, score.greedy[t] != 0);
+      }
+    }
+  }
+}
+
 TEST(Engine, NgramsAndDraftModelsGuessRight) {
   Weights w = random_weights(tiny(), DType::kF32);
   const auto prompts = prompts_of({20, 40});

@@ -1,6 +1,7 @@
 // A model folder that answers: config.json, model.safetensors, tokenizer.puyu or tokenizer.model. LocalModel is what
 // generate, chat and serve share; LocalGenerator is the Generator over it.
 #pragma once
+#include <algorithm>
 #include <map>
 #include <memory>
 
@@ -32,6 +33,7 @@ struct LocalModel {
   LocalModel& operator=(const LocalModel&) = delete;
 
   std::vector<int32_t> encode(const Prompt& prompt) const;
+  bool is_stop(int32_t id) const { return std::find(stop_ids.begin(), stop_ids.end(), id) != stop_ids.end(); }
   // A request whose text goes to `on_text` piece by piece (false ends it), then `on_finish` with the whole.
   Request request(const Prompt& prompt, const SamplingOptions& sampling,
                   std::function<bool(const std::string& text)> on_text,

@@ -12,10 +12,10 @@ Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pages_(li
          limits.max_batch, ", ", limits.max_tokens_per_step, " and ", limits.pages);
 }
 
-void Scheduler::add(int64_t id, std::vector<int32_t> tokens, uint64_t domain) {
+void Scheduler::add(int64_t id, std::vector<int32_t> tokens, uint64_t domain, bool reuse) {
   CHECK(!tokens.empty() && pages_for(static_cast<int64_t>(tokens.size())) <= limits_.pages && !seqs_.contains(id));
   Sequence& s = seqs_[id];
-  s.tokens = std::move(tokens), s.domain = domain;
+  s.tokens = std::move(tokens), s.domain = domain, s.reuse = reuse;
   waiting_.push_back(id);
 }
 
@@ -124,7 +124,7 @@ void Scheduler::admit(int64_t budget) {
 bool Scheduler::seat(Sequence& s) {
   // The last token is computed in any case: its logits are wanted.
   PrefixCache::Match known;
-  if (limits_.prefix_cache) known = cache_.find(s.domain, std::span(s.tokens).first(s.tokens.size() - 1));
+  if (limits_.prefix_cache && s.reuse) known = cache_.find(s.domain, std::span(s.tokens).first(s.tokens.size() - 1));
   s.pages = std::move(known.pages);
   const auto shared = static_cast<int64_t>(s.pages.size());
   // One page more than needed while others run, so that the next decode does not preempt it at once.

@@ -34,8 +34,9 @@ class Scheduler {
   };
 
   explicit Scheduler(const SchedulerLimits& limits);
-  // A new sequence, which must fit in the cache alone. Prefixes are shared within a domain (prefix_cache.h).
-  void add(int64_t id, std::vector<int32_t> tokens, uint64_t domain = 0);
+  // A new sequence, which must fit in the cache alone. Prefixes are shared within a domain (prefix_cache.h). Without
+  // `reuse` all its tokens are computed, though others may have done so.
+  void add(int64_t id, std::vector<int32_t> tokens, uint64_t domain = 0, bool reuse = true);
   // The next step; whoever asks must first carry out copies(), in their order, and then run it. Empty when nothing is
   // left to do.
   std::vector<Work> plan();
@@ -78,6 +79,7 @@ class Scheduler {
   struct Sequence {
     std::vector<int32_t> tokens, pages;
     uint64_t domain = 0;
+    bool reuse = true;
     int64_t drafts = 0;                   // the last tokens are guesses
     int64_t computed = 0, published = 0;  // tokens that are in pages; full pages that are in the cache
     int64_t reused = -1;

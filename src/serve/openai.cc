@@ -115,27 +115,81 @@ bool include_usage(const Json& v) {
 // Fields of the API that we do not have, with the one value that asks for nothing.
 bool asks_for_nothing(const std::string& key, const Json& v) {
   if (key == "best_of") return v == Json(1);
-  if (key == "presence_penalty" || key == "frequency_penalty") return v.is_number() && v.as_double() == 0;
-  if (key == "logprobs" || key == "echo") return v == Json(false);
-  if (key == "top_logprobs") return v == Json(0);
-  if (key == "logit_bias") return v.is_object() && v.size() == 0;
   if (key == "tools" || key == "functions") return v.is_array() && v.size() == 0;
   if (key == "tool_choice" || key == "function_call") return v == Json("none") || v == Json("auto");
   if (key == "response_format") return v.is_object() && v.size() == 1 && v.find("type") && v.at("type") == Json("text");
   if (key == "suffix") return v == Json("");
   return false;
 }
-constexpr const char* kRefused[] = {"best_of",   "presence_penalty", "frequency_penalty", "logprobs",
-                                    "echo",      "top_logprobs",     "logit_bias",        "tools",
-                                    "functions", "tool_choice",      "function_call",     "response_format",
-                                    "suffix"};
+constexpr const char* kRefused[] = {"best_of",       "tools",           "functions", "tool_choice",
+                                    "function_call", "response_format", "suffix"};
 // What concerns the caller's bookkeeping and not the answer.
 constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier", "parallel_tool_calls"};
+
+std::vector<std::string> texts(const Json& v, const std::string& field) {
+  if (!v.is_array()) refuse(field, cat("expected a list of strings, got ", v.type_name()));
+  std::vector<std::string> out;
+  for (size_t i = 0; i < v.size(); ++i) {
+    out.push_back(text(v.as_array()[i], cat(field, "[", i, "]")));
+    if (out.back().empty()) refuse(cat(field, "[", i, "]"), "expected a text that is not empty");
+  }
+  return out;
+}
+
+// {"ID": BIAS, …}
+std::map<int32_t, double> logit_bias(const Json& v) {
+  if (!v.is_object()) refuse("logit_bias", cat("expected an object of token ids and numbers, got ", v.type_name()));
+  std::map<int32_t, double> out;
+  for (const auto& [key, value] : v.as_object()) {
+    const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos;
+    if (!digits) refuse("logit_bias", cat("expected token ids as keys, got '", key, "'"));
+    out[static_cast<int32_t>(std::stol(key))] = number(value, "logit_bias." + key, -100, 100);
+  }
+  return out;
+}
+
+// Beyond OpenAI's: the names are vLLM's and LMDeploy's.
+bool further_sampling_field(const std::string& key, const Json& v, SamplingOptions& s) {
+  constexpr int kMax = std::numeric_limits<int>::max();
+  if (key == "min_tokens")
+    s.min_tokens = static_cast<int>(integer(v, key, 0, kMax));
+  else if (key == "ignore_eos")
+    s.ignore_eos = boolean(v, key);
+  else if (key == "bad_words")
+    s.bad_words = texts(v, key);
+  else if (key == "repetition_ngram_size")
+    s.repetition_ngram_size = static_cast<int>(integer(v, key, 0, 1000));
+  else if (key == "repetition_ngram_threshold")
+    s.repetition_ngram_threshold = static_cast<int>(integer(v, key, 2, kMax));
+  else
+    return false;
+  return true;
+}
+
+constexpr int kMaxTopLogprobs = 20;  // OpenAI's
+
+// Chat asks with a flag and a number, completions with one number.
+bool logprobs_field(const std::string& key, const Json& v, ApiRequest& r) {
+  int& top = r.sampling.top_logprobs;
+  if (key == "echo" && !r.chat)
+    r.echo = boolean(v, key);
+  else if (key == "logprobs" && r.chat)
+    top = boolean(v, key) ? std::max(top, 0) : -1;
+  else if (key == "top_logprobs" && r.chat)
+    top = static_cast<int>(integer(v, key, 0, kMaxTopLogprobs));
+  else if (key == "logprobs" && v.is_bool() && !v.as_bool())  // some clients
+    top = -1;
+  else if (key == "logprobs")
+    top = static_cast<int>(integer(v, key, 0, kMaxTopLogprobs));
+  else
+    return false;
+  return true;
+}
 
 bool sampling_field(const std::string& key, const Json& v, SamplingOptions& s) {
   constexpr int kMax = std::numeric_limits<int>::max();
   if (key == "max_tokens" || key == "max_completion_tokens")
-    s.max_tokens = static_cast<int>(integer(v, key, 1, kMax));
+    s.max_tokens = static_cast<int>(integer(v, key, 0, kMax));
   else if (key == "temperature")
     s.temperature = number(v, key, 0, 2);
   else if (key == "top_p")
@@ -146,19 +200,25 @@ bool sampling_field(const std::string& key, const Json& v, SamplingOptions& s) {
     s.min_p = number(v, key, 0, 0.999999);
   else if (key == "repetition_penalty")
     s.repetition_penalty = number(v, key, 0.01, 100);
+  else if (key == "presence_penalty")
+    s.presence_penalty = number(v, key, -2, 2);
+  else if (key == "frequency_penalty")
+    s.frequency_penalty = number(v, key, -2, 2);
+  else if (key == "logit_bias")
+    s.logit_bias = logit_bias(v);
   else if (key == "seed")
     s.seed = integer(v, key, std::numeric_limits<int64_t>::min(), std::numeric_limits<int64_t>::max());
   else if (key == "stop")
     s.stop = stops(v);
   else
-    return false;
+    return further_sampling_field(key, v, s);
   return true;
 }
 
 void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   auto among = [&](auto& list) { return std::find(std::begin(list), std::end(list), key) != std::end(list); };
   if (!v.is_null() && read_guided(key, v, r.guided)) return;
-  if (v.is_null() || among(kIgnored) || sampling_field(key, v, r.sampling)) return;
+  if (v.is_null() || among(kIgnored) || sampling_field(key, v, r.sampling) || logprobs_field(key, v, r)) return;
   if (key == "stream")
     r.stream = boolean(v, key);
   else if (key == "stream_options")
@@ -206,6 +266,13 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames&
                    "model_not_found");
   for (const auto& [key, value] : j.as_object())
     if (key != "model") read_field(key, value, r);
+  // The order of a body's fields means nothing.
+  if (chat && r.sampling.top_logprobs >= 0 && !j.get("logprobs", false))
+    refuse("top_logprobs", "only with \"logprobs\": true");
+  if (r.sampling.max_tokens == 0) {
+    if (!r.echo) refuse(j.find("max_tokens") ? "max_tokens" : "max_completion_tokens", "expected at least 1, got 0");
+    r.no_answer = true, r.sampling.max_tokens = 1;  // the prompt's log-probs alone
+  }
   const char* input = chat ? "messages" : "prompt";
   if (!j.find(input) || j.at(input).is_null()) refuse(input, "missing");
   if (j.find("stream_options") && !j.at("stream_options").is_null() && !r.stream)
@@ -268,7 +335,17 @@ Json ApiAnswer::usage_of(const std::vector<Generation>& choices) const {
   return u;
 }
 
-std::string ApiAnswer::whole(const std::vector<Generation>& choices) const {
+namespace {
+
+// Which stop text it was, as vLLM tells; null for an end token or the limit.
+void add_finish(Json& choice, const Generation& g) {
+  choice["finish_reason"] = finish_reason_name(g.reason);
+  choice["stop_reason"] = g.stop_text.empty() ? Json() : Json(g.stop_text);
+}
+
+}  // namespace
+
+std::string ApiAnswer::whole(const std::vector<Generation>& choices, std::vector<Json> logprobs) const {
   Json j = frame(chat_ ? "chat.completion" : "text_completion");
   j["choices"] = Json::array();
   for (size_t i = 0; i < choices.size(); ++i) {
@@ -279,8 +356,8 @@ std::string ApiAnswer::whole(const std::vector<Generation>& choices) const {
     } else {
       c["text"] = choices[i].text;
     }
-    c["logprobs"] = Json();
-    c["finish_reason"] = finish_reason_name(choices[i].reason);
+    c["logprobs"] = std::move(logprobs[i]);
+    add_finish(c, choices[i]);
     j["choices"].push(std::move(c));
   }
   j["usage"] = usage_of(choices);
@@ -303,23 +380,25 @@ std::string ApiAnswer::first(size_t index) const {
   return chunk(std::move(c));
 }
 
-std::string ApiAnswer::text(size_t index, const std::string& piece) const {
+std::string ApiAnswer::text(size_t index, const std::string& piece, Json logprobs) const {
   Json c = choice(index);
   if (chat_)
     c["delta"]["content"] = piece;
   else
     c["text"] = piece;
+  if (!logprobs.is_null()) c["logprobs"] = std::move(logprobs);
   c["finish_reason"] = Json();
   return chunk(std::move(c));
 }
 
-std::string ApiAnswer::last(size_t index, FinishReason reason) const {
+std::string ApiAnswer::last(size_t index, const Generation& g, Json logprobs) const {
   Json c = choice(index);
   if (chat_)
     c["delta"] = Json::object();
   else
     c["text"] = "";
-  c["finish_reason"] = finish_reason_name(reason);
+  if (!logprobs.is_null()) c["logprobs"] = std::move(logprobs);
+  add_finish(c, g);
   return chunk(std::move(c));
 }
 

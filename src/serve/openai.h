@@ -17,6 +17,8 @@ struct ApiRequest {
   int64_t n = 1;                          // answers to each; choice i answers prompts[i / n]
   SamplingOptions sampling;
   bool stream = false, include_usage = false;
+  bool echo = false;       // completions: the prompt stands before the answer, with its log-probs
+  bool no_answer = false;  // max_tokens 0: the prompt alone
   Guided guided;
   std::shared_ptr<grammar::Guide> guide = nullptr;  // the server's, for `guided`
 };
@@ -33,11 +35,12 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames&
 class ApiAnswer {
  public:
   ApiAnswer(const ApiRequest& request, std::string model, std::string id, int64_t created);
-  // `choices`: all n answers to each prompt, in order.
-  std::string whole(const std::vector<Generation>& choices) const;
+  // `choices`: all n answers to each prompt, in order, and the log-probs of each.
+  std::string whole(const std::vector<Generation>& choices, std::vector<Json> logprobs) const;
   std::string first(size_t index) const;  // empty for plain completions: they have no role to announce
-  std::string text(size_t index, const std::string& piece) const;
-  std::string last(size_t index, FinishReason reason) const;
+  // logprobs: of the tokens since the last piece, in the shape of serve/logprobs.h; or null.
+  std::string text(size_t index, const std::string& piece, Json logprobs = {}) const;
+  std::string last(size_t index, const Generation& g, Json logprobs = {}) const;
   std::string usage(const std::vector<Generation>& choices) const;
 
  private:

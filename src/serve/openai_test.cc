@@ -67,10 +67,17 @@ TEST(OpenAi, RefusesByNameOfTheField) {
                           {R"("stream":"yes")", "stream"},
                           {R"("stream_options":{})", "stream_options"},
                           {R"("n":0)", "n"},
-                          {R"("logprobs":true)", "logprobs"},
+                          {R"("logprobs":3)", "logprobs"},
+                          {R"("top_logprobs":3)", "top_logprobs"},
+                          {R"("logprobs":true,"top_logprobs":21)", "top_logprobs"},
+                          {R"("echo":true)", "echo"},
+                          {R"("min_tokens":-1)", "min_tokens"},
+                          {R"("ignore_eos":1)", "ignore_eos"},
+                          {R"("bad_words":["a",""])", "bad_words[1]"},
                           {R"("tools":[{}])", "tools"},
-                          {R"("presence_penalty":1)", "presence_penalty"},
-                          {R"("logit_bias":{"1":2})", "logit_bias"},
+                          {R"("presence_penalty":3)", "presence_penalty"},
+                          {R"("logit_bias":{"x":2})", "logit_bias"},
+                          {R"("logit_bias":{"1":101})", "logit_bias.1"},
                           {R"("response_format":{"type":"xml"})", "response_format"},
                           {R"("prompt":"x")", "prompt"},
                           {R"("temprature":1)", "temprature"},
@@ -83,7 +90,8 @@ TEST(OpenAi, RefusesByNameOfTheField) {
   EXPECT_EQ(refusal(R"({"model":"m","prompt":[1,-2]})", false), "400 prompt[1]");
   EXPECT_EQ(refusal(R"({"model":"m","prompt":{"a":1}})", false), "400 prompt");
   EXPECT_EQ(refusal(R"({"model":"m","prompt":["a","b"],"n":65})", false), "400 prompt");
-  EXPECT_EQ(refusal(R"({"model":"m","prompt":"a","echo":true})", false), "400 echo");
+  EXPECT_EQ(refusal(R"({"model":"m","prompt":"a","max_tokens":0})", false), "400 max_tokens");
+  EXPECT_TRUE(parse(R"({"max_tokens":0,"model":"m","prompt":"a","echo":true})", false).no_answer);
 }
 
 TEST(OpenAi, SeveralChoices) {
@@ -92,11 +100,26 @@ TEST(OpenAi, SeveralChoices) {
   EXPECT_EQ(parse(R"({"model":"m","prompt":[7,8]})", false).ids, (std::vector<std::vector<int32_t>>{{7, 8}}));
   EXPECT_EQ(parse(R"({"model":"m","prompt":[[7],"b"]})", false).ids, (std::vector<std::vector<int32_t>>{{7}, {}}));
   const Generation a{"x", 5, 3, FinishReason::kLength}, b{"y", 7, 2, FinishReason::kStop};
-  const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}));
+  const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}, std::vector<Json>(4)));
   EXPECT_EQ(j.at("choices").as_array()[3].at("index"), Json(3));
   EXPECT_EQ(j.at("choices").as_array()[3].at("text"), Json("y"));
   EXPECT_EQ(j.at("usage").at("prompt_tokens"), Json(12));  // each prompt once
   EXPECT_EQ(j.at("usage").at("completion_tokens"), Json(10));
+}
+
+TEST(OpenAi, ReadsWhatChangesTheSampling) {
+  const ApiRequest r = parse(with(
+      R"("presence_penalty":1.5,"frequency_penalty":-2,"logit_bias":{"7":-100,"12":3},"min_tokens":4,"ignore_eos":true,)"
+      R"("bad_words":["x"],"repetition_ngram_size":3,"top_logprobs":5,"logprobs":true)"));
+  EXPECT_EQ(r.sampling.presence_penalty, 1.5);
+  EXPECT_EQ(r.sampling.frequency_penalty, -2);
+  EXPECT_EQ(r.sampling.logit_bias, (std::map<int32_t, double>{{7, -100}, {12, 3}}));
+  EXPECT_EQ(r.sampling.min_tokens, 4);
+  EXPECT_TRUE(r.sampling.ignore_eos);
+  EXPECT_EQ(r.sampling.bad_words, std::vector<std::string>{"x"});
+  EXPECT_EQ(r.sampling.repetition_ngram_size, 3);
+  EXPECT_EQ(r.sampling.top_logprobs, 5);
+  EXPECT_EQ(parse(R"({"model":"m","prompt":"a","logprobs":2,"echo":true})", false).sampling.top_logprobs, 2);
 }
 
 TEST(OpenAi, WithoutASeedAnswersDiffer) { EXPECT_NE(parse(with("")).sampling.seed, parse(with("")).sampling.seed); }
@@ -107,11 +130,12 @@ TEST(OpenAi, Bodies) {
   Generation g{"你好", 5, 3, FinishReason::kLength};
   g.cached_tokens = 4;
   EXPECT_EQ(
-      a.whole({g}),
+      a.whole({g}, std::vector<Json>(1)),
       R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
-      R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length"}],)"
+      R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length",)"
+      R"("stop_reason":null}],)"
       R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4}}})");
-  const Json text = Json::parse(a.text(0, "x")), last = Json::parse(a.last(0, FinishReason::kStop)),
+  const Json text = Json::parse(a.text(0, "x")), last = Json::parse(a.last(0, Generation{})),
              usage = Json::parse(a.usage({g}));
   EXPECT_EQ(text.at("choices").as_array()[0].at("delta").at("content"), Json("x"));
   EXPECT_TRUE(text.at("choices").as_array()[0].at("finish_reason").is_null());

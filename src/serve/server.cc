@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/log.h"
+#include "serve/choices.h"
 #include "serve/openai.h"
 #include "serve/tokens.h"
 
@@ -61,12 +62,6 @@ class EngineLoop {
   std::deque<std::function<void()>> jobs_;
   std::thread thread_;
 };
-
-HttpReply error_reply(const ApiError& e) {
-  HttpReply r{e.status, api_error_body(e), "application/json", {}};
-  if (e.status == 429) r.headers.emplace_back("Retry-After", "1");
-  return r;
-}
 
 std::string random_id() {
   std::random_device device;
@@ -179,6 +174,11 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
     ApiRequest request = parse_api_request(r.body, chat, names, defaults);
     if (pending >= options.max_queue)
       throw ApiError(429, cat("the queue of ", options.max_queue, " requests is full; try again"), "", "queue_full");
+    for (auto [id, bias] : request.sampling.logit_bias)
+      if (id >= model.engine.config().vocab_size)
+        throw ApiError(
+            400, cat("'logit_bias': token id ", id, " is outside the vocabulary of ", model.engine.config().vocab_size),
+            "logit_bias");
     request.guide = guides.get(request.guided);
     generate(request, x);
   } catch (const ApiError& e) { x->reply(error_reply(e)); }
@@ -212,72 +212,24 @@ void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>
   });
 }
 
-namespace {
-
-// The choices of one request, on the engine's thread.
-struct Choices {
-  ApiAnswer answer;
-  std::vector<Generation> done;
-  size_t left;
-  bool stream, usage;
-  bool cut = false, refused = false;
-
-  // The last of them ends the exchange.
-  void finish(size_t index, const Generation& g, Exchange& x) {
-    done[index] = g;
-    cut |= g.reason == FinishReason::kAborted;
-    if (stream && g.reason != FinishReason::kAborted) x.event(answer.last(index, g.reason));
-    if (--left > 0) return;
-    if (cut) {
-      const ApiError e(503, "the answer was cut off by the server");
-      if (!stream) return x.reply(error_reply(e));
-      x.event(api_error_body(e));
-      return x.end();
-    }
-    if (!stream) return x.reply({200, answer.whole(done), "application/json", {}});
-    if (usage) x.event(answer.usage(done));
-    x.event("[DONE]");
-    x.end();
-  }
-};
-
-}  // namespace
-
 // All choices or none: when one cannot run, Error, and nothing was sent.
 void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids) {
-  const size_t n = static_cast<size_t>(r.n), count = r.prompts.size() * n;
-  auto all = std::make_shared<Choices>(Choices{ApiAnswer(r, r.model, random_id(), std::time(nullptr)),
-                                               std::vector<Generation>(count), count, r.stream, r.include_usage});
-  using OnText = std::function<bool(const std::string&)>;
+  const size_t count = r.prompts.size() * static_cast<size_t>(r.n);
+  auto all = std::make_shared<Choices>(r, model, x, random_id(), [this] { --pending; });
   try {
     for (size_t i = 0; i < count; ++i) {
-      const OnText on_text = [x, all, i](const std::string& piece) {
-        x->event(all->answer.text(i, piece));
-        return true;
-      };
-      const auto tokens = static_cast<int64_t>(r.ids[i / n].size());  // 0: a text
-      Request q = model.request(r.prompts[i / n], r.sampling, r.stream ? on_text : OnText(),
-                                [this, x, all, i, tokens](const Generation& g) {
-                                  if (all->refused) return;
-                                  if (all->left == 1) --pending;
-                                  Generation counted = g;
-                                  if (tokens) counted.prompt_tokens = tokens;
-                                  all->finish(i, counted, *x);
-                                });
-      q.sample = i % n;
+      Request q = Choices::request(all, i);
       const auto adapter = model.adapters.find(r.model);
       q.adapter = adapter == model.adapters.end() ? -1 : adapter->second;
       if (r.guide) q.mask = r.guide->mask();
-      if (!r.ids[i / n].empty()) q.prompt = r.ids[i / n];
       ids.push_back(model.engine.submit(std::move(q)));
     }
   } catch (const Error&) {
-    all->refused = true;
+    all->refuse();
     for (int64_t id : ids) model.engine.abort(id);
     throw;
   }
-  for (size_t i = 0; i < count && r.stream; ++i)
-    if (const std::string first = all->answer.first(i); !first.empty()) x->event(first);
+  all->begin();
 }
 
 Server::Server(LocalModel& model, const ServeOptions& options) : impl_(std::make_unique<Impl>(model, options)) {}

@@ -125,10 +125,78 @@ test("guided answers: response_format and the guided fields", async () => {
   assert.match(e.message, /#\/not/);
 });
 
+test("penalties, biases, lengths and forbidden words", async () => {
+  const plain = (await chat({ max_tokens: 40 })).choices[0].message.content;
+  for (const more of [{ frequency_penalty: 2 }, { presence_penalty: -2 }, { logit_bias: { 300: 30 } }])
+    assert.notEqual((await chat({ max_tokens: 40, ...more })).choices[0].message.content, plain, JSON.stringify(more));
+  assert.equal((await chat({ max_tokens: 40, frequency_penalty: 0 })).choices[0].message.content, plain);
+  const { tokens: [id] } = await fetch(url + "/tokenize", { method: "POST", body: JSON.stringify({ prompt: "cat", add_special_tokens: false }) }).then((r) => r.json());
+  const forced = await complete({ logit_bias: { [id]: 100 }, max_tokens: 3, temperature: 0, logprobs: 0 });
+  assert.equal(new Set(forced.choices[0].logprobs.tokens).size, 1);
+  const stop = plain.slice(3, 6);
+  const hit = await chat({ max_tokens: 40, stop: ["never in it", stop] });
+  assert.equal(hit.choices[0].stop_reason, stop);
+  assert.equal((await chat({ max_tokens: 40, stop, min_tokens: 40 })).choices[0].finish_reason, "length");
+  assert.equal((await chat({ max_tokens: 40, ignore_eos: true })).usage.completion_tokens, 40);
+  const word = plain.trim().split(" ")[0];
+  assert.ok(!(await chat({ max_tokens: 40, bad_words: [word] })).choices[0].message.content.includes(" " + word + " "));
+});
+
+test("chat: log-probs, whole and streamed", async () => {
+  const whole = (await chat({ logprobs: true, top_logprobs: 3 })).choices[0];
+  const { content } = whole.logprobs;
+  assert.equal(content.length, 12);
+  const bytes = Buffer.from(content.flatMap((t) => t.bytes));
+  assert.equal(bytes.toString(), whole.message.content);
+  for (const t of content) {
+    assert.ok(t.logprob <= 0 && t.top_logprobs.length === 3);
+    assert.ok(t.top_logprobs[0].logprob >= t.top_logprobs[1].logprob && t.top_logprobs[0].logprob >= t.logprob);
+    if (t.logprob >= t.top_logprobs[2].logprob)
+      assert.ok(t.top_logprobs.some((o) => o.token === t.token && o.logprob === t.logprob));
+  }
+  const chunks = await collect(await chat({ logprobs: true, top_logprobs: 3, stream: true }));
+  assert.deepEqual(chunks.flatMap((c) => c.choices[0].logprobs?.content ?? []), content);
+  assert.equal((await chat()).choices[0].logprobs, null);
+  assert.equal((await failure(chat({ top_logprobs: 3 }))).param, "top_logprobs");
+  assert.equal((await failure(chat({ logprobs: true, top_logprobs: 21 }))).param, "top_logprobs");
+});
+
+test("completions: log-probs and echo, as lm-eval's local-completions asks", async () => {
+  const { tokens } = await fetch(url + "/tokenize", { method: "POST", body: JSON.stringify({ prompt: "the cat sat on" }) }).then((r) => r.json());
+  const asked = { prompt: [tokens, tokens.slice(0, 3)], max_tokens: 1, logprobs: 1, echo: true, temperature: 0, seed: 1234 };
+  const { choices } = await complete(asked);
+  for (const [i, ids] of asked.prompt.entries()) {
+    const l = choices[i].logprobs;
+    for (const list of [l.tokens, l.token_logprobs, l.top_logprobs, l.text_offset]) assert.equal(list.length, ids.length + 1);
+    assert.equal(l.token_logprobs[0], null);
+    assert.ok(l.token_logprobs.slice(1).every((x) => x <= 0));
+    assert.ok(l.top_logprobs.slice(1).every((top, t) => Math.max(...Object.values(top)) >= l.token_logprobs[t + 1]));
+    // Greedy: the last token is the most likely one.
+    assert.equal(Math.max(...Object.values(l.top_logprobs.at(-1))), l.token_logprobs.at(-1));
+    assert.deepEqual(l.text_offset.map((o) => o <= choices[i].text.length), l.text_offset.map(() => true));
+  }
+  assert.deepEqual(choices[1].logprobs.token_logprobs.slice(0, 3), choices[0].logprobs.token_logprobs.slice(0, 3));
+  const none = (await complete({ ...asked, prompt: tokens, max_tokens: 0 })).choices[0];
+  assert.deepEqual(none.logprobs.token_logprobs, choices[0].logprobs.token_logprobs.slice(0, -1));
+  assert.equal(none.text, "the cat sat on");
+  // The log-probs of sampled tokens are those of the same tokens in an echoed prompt.
+  const answer = (await complete({ prompt: tokens, logprobs: 0, max_tokens: 6 })).choices[0];
+  const text = "the cat sat on" + answer.text;
+  const echoed = (await complete({ prompt: "the cat sat on", echo: true, logprobs: 0, max_tokens: 6 })).choices[0];
+  assert.equal(echoed.text, text);
+  assert.deepEqual(echoed.logprobs.token_logprobs.slice(-6), answer.logprobs.token_logprobs);
+  const chunks = await collect(await complete({ prompt: "the cat sat on", echo: true, logprobs: 0, max_tokens: 6, stream: true }));
+  assert.equal(chunks.map((c) => c.choices[0].text).join(""), text);
+  assert.deepEqual(chunks.flatMap((c) => c.choices[0].logprobs?.token_logprobs ?? []), echoed.logprobs.token_logprobs);
+  assert.deepEqual(chunks.flatMap((c) => c.choices[0].logprobs?.text_offset ?? []), echoed.logprobs.text_offset);
+  assert.equal((await failure(complete({ max_tokens: 0 }))).param, "max_tokens");
+});
+
 test("wrong types and values are 400 with the field's name", async () => {
   const wrong = [
     ["temperature", "hot"], ["temperature", 3], ["top_p", []], ["max_tokens", 0], ["max_tokens", 1.5], ["seed", "x"],
-    ["stop", 7], ["stream", "yes"], ["n", 0], ["messages", "hello"], ["messages", []], ["temprature", 1],
+    ["stop", 7], ["stream", "yes"], ["n", 0], ["presence_penalty", 3], ["frequency_penalty", "x"], ["logit_bias", []],
+    ["logprobs", 3], ["min_tokens", -1], ["ignore_eos", 1], ["bad_words", "x"], ["messages", "hello"], ["messages", []], ["temprature", 1],
   ];
   for (const [field, value] of wrong) {
     const e = await failure(chat({ [field]: value }));
