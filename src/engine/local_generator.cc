@@ -4,16 +4,37 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "base/signal.h"
 
 namespace puyu {
 namespace {
 
 Weights load_weights(const std::string& dir, const std::string& dtype) {
-  if (dtype != "f32" && dtype != "bf16") fail("[model] dtype: expected f32 or bf16, got '", dtype, "'");
+  if (dtype != "f32" && dtype != "bf16" && dtype != "auto")
+    fail("[model] dtype: expected f32, bf16 or auto, got '", dtype, "'");
+  std::optional<DType> compute;
+  if (dtype != "auto") compute = dtype == "f32" ? DType::kF32 : DType::kBF16;
   Arena scratch("scratch", int64_t{1} << 30);
   Ctx ctx{Device::kCpu, &scratch};
-  return load_model(ctx, dir, Head::kLanguage, dtype == "f32" ? DType::kF32 : DType::kBF16);
+  return load_for_inference(ctx, dir, Head::kLanguage, compute);
+}
+
+// Hugging Face's folders name the ids that end an answer: one or a list, in generation_config.json or config.json.
+void add_stop_ids(const std::string& dir, std::vector<int32_t>& to) {
+  for (const char* name : {"/generation_config.json", "/config.json"}) {
+    const std::string path = dir + name;
+    if (!file_exists(path)) continue;
+    const Json j = Json::parse(read_file(path), path);
+    const Json* ids = j.find("eos_token_id");
+    if (!ids || ids->is_null()) continue;
+    const Json list = ids->is_array() ? *ids : Json(Json::Array{*ids});
+    for (const Json& id : list.as_array())
+      if (const auto v = static_cast<int32_t>(id.as_int()); std::find(to.begin(), to.end(), v) == to.end())
+        to.push_back(v);
+    return;
+  }
 }
 
 }  // namespace
@@ -27,6 +48,7 @@ const char* finish_reason_name(FinishReason reason) {
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
     : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {
+  add_stop_ids(dir, stop_ids);
   for (const std::string& entry : o.lora) {
     const size_t eq = entry.find('=');
     if (eq == 0 || eq == std::string::npos || eq + 1 == entry.size())
@@ -47,7 +69,8 @@ LocalModel::LocalModel(Tokenizer t, Weights w, const EngineOptions& o)
   if (tokenizer.vocab_size() > weights.config.vocab_size)
     fail("[model] the tokenizer has ", tokenizer.vocab_size(), " pieces, the model's vocabulary only ",
          weights.config.vocab_size, "; they do not belong together");
-  stop_ids = {tokenizer.eos(), tokenizer.special("<|im_end|>")};
+  stop_ids = {tokenizer.eos()};
+  if (tokenizer.is_special("<|im_end|>")) stop_ids.push_back(tokenizer.special("<|im_end|>"));
 }
 
 std::vector<int32_t> LocalModel::encode(const Prompt& prompt) const {

@@ -13,13 +13,13 @@ namespace puyu {
 const char* finish_reason_name(FinishReason reason);  // stop, length, repetition, aborted
 
 struct ModelOptions {
-  std::string dtype = "f32";
+  std::string dtype = "auto";
   std::string draft_model;
   std::vector<std::string> lora;
   EngineOptions engine;
   template <class F>
   void fields(F&& f) {
-    f("dtype", dtype, "compute in f32 or bf16");
+    f("dtype", dtype, "compute in f32 or bf16; auto = as the files: bf16 where they are half as wide as f32");
     f("draft_model", draft_model, "folder of a smaller model that guesses the next tokens; same answers, sooner");
     f("lora", lora, "adapters as name=FOLDER (PEFT's format); a server offers each as a model of that name");
     f("engine", engine, "batching and cache");

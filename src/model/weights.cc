@@ -4,7 +4,8 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "model/hf_config.h"
+#include "tensor/safetensors.h"
 
 namespace puyu {
 
@@ -45,61 +46,7 @@ void init_weights(Weights& w, uint64_t seed) {
   });
 }
 
-namespace {
-
-constexpr const char* kWeightsFile = "model.safetensors";
-
-Json config_to_json(const ModelConfig& c, Head head) {
-  Json j = Json::object();
-  Json arch = Json::array();
-  arch.push(head == Head::kValue ? "InternLM2ForRewardModel" : "InternLM2ForCausalLM");
-  j["architectures"] = arch;
-  j["model_type"] = "internlm2";
-  j["vocab_size"] = c.vocab_size;
-  j["hidden_size"] = c.hidden_size;
-  j["num_hidden_layers"] = c.num_layers;
-  j["num_attention_heads"] = c.num_heads;
-  j["num_key_value_heads"] = c.num_kv_heads;
-  if (c.head_dim) j["head_dim"] = c.head_dim;
-  j["intermediate_size"] = c.intermediate_size;
-  j["rms_norm_eps"] = c.rms_norm_eps;
-  j["rope_theta"] = c.rope_theta;
-  j["max_position_embeddings"] = c.max_position;
-  j["tie_word_embeddings"] = c.tie_embeddings;
-  j["bias"] = false;
-  j["hidden_act"] = "silu";
-  j["bos_token_id"] = 1;
-  j["eos_token_id"] = 2;
-  j["pad_token_id"] = 2;
-  return j;
-}
-
-}  // namespace
-
-ModelConfig load_model_config(const std::string& dir) {
-  std::string path = dir + "/config.json";
-  if (!file_exists(path)) fail("[model] '", dir, "' holds no config.json; expected a model folder");
-  Json j = Json::parse(read_file(path), path);
-  ModelConfig c;
-  try {
-    std::string type = j.at("model_type").as_string();
-    if (type != "internlm2") fail("model_type '", type, "' is not supported yet; expected 'internlm2'");
-    c.vocab_size = j.at("vocab_size").as_int();
-    c.hidden_size = j.at("hidden_size").as_int();
-    c.num_layers = j.at("num_hidden_layers").as_int();
-    c.num_heads = j.at("num_attention_heads").as_int();
-    c.num_kv_heads = j.get("num_key_value_heads", c.num_heads);
-    c.head_dim = j.get("head_dim", int64_t{0});
-    c.intermediate_size = j.at("intermediate_size").as_int();
-    c.rms_norm_eps = j.get("rms_norm_eps", 1e-5);
-    c.rope_theta = j.get("rope_theta", 1e6);
-    c.max_position = j.get("max_position_embeddings", int64_t{32768});
-    c.tie_embeddings = j.get("tie_word_embeddings", false);
-    if (j.get("bias", false)) fail("linear layers with bias are not supported yet");
-    c.validate();
-  } catch (const Error& e) { fail("[model] ", path, ": ", e.what()); }
-  return c;
-}
+ModelConfig load_model_config(const std::string& dir) { return read_hf_config(dir).model; }
 
 void save_model(const std::string& dir, Weights& w, DType dtype) {
   make_directories(dir);
@@ -108,24 +55,40 @@ void save_model(const std::string& dir, Weights& w, DType dtype) {
   (dtype == DType::kF32 ? w.master : w.copy)
       .tensors.each(w.config, w.head,
                     [&](const std::string& name, Tensor& t, Spec, int64_t) { list.push_back({name, t}); });
-  write_safetensors(dir + "/" + kWeightsFile, list, {{"format", "pt"}});
-  write_file(dir + "/config.json", config_to_json(w.config, w.head).dump(2) + "\n");
+  write_safetensors(dir + "/model.safetensors", list, {{"format", "pt"}});
+  write_file(dir + "/config.json", to_hf_config(w.config, w.head).dump(2) + "\n");
 }
 
 Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute) {
-  Weights w = make_weights(load_model_config(dir), head, compute);
-  SafeTensors file(dir + "/" + kWeightsFile);
+  const auto source = open_model_source(dir);
+  Weights w = make_weights(source->config(), head, compute);
   w.master.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec, int64_t) {
-    const Tensor* src = file.find(name);
-    if (!src && name == "v_head.weight") return fill(ctx, t, 0);
-    if (!src) fail("[model] ", file.path(), ": tensor '", name, "' is missing");
-    bool same = src->rank == t.rank && src->shape[0] == t.shape[0] && (t.rank < 2 || src->shape[1] == t.shape[1]);
-    if (!same || (src->dtype != DType::kF32 && src->dtype != DType::kBF16))
-      fail("[model] ", file.path(), ": tensor '", name, "': expected ", shape_string(t), " (or bf16), got ",
-           shape_string(*src));
-    cast(ctx, t, *src);
+    if (name == "v_head.weight" && !source->has(name)) return fill(ctx, t, 0);
+    source->read(ctx, name, t);
   });
   w.refresh_copy(ctx);
+  return w;
+}
+
+Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::optional<DType> compute) {
+  std::shared_ptr<const ModelSource> source = open_model_source(dir);
+  Weights w;
+  w.config = source->config(), w.head = head;
+  w.compute = compute ? *compute : source->dtype() == DType::kF32 ? DType::kF32 : DType::kBF16;
+  TensorSet& set = w.compute == DType::kF32 ? w.master : w.copy;
+  // Address space for all; memory for what is not mapped as it is.
+  set.arena = std::make_unique<Arena>(
+      "weights", w.config.num_params() * dtype_size(w.compute) + (w.config.num_layers + 4) * 8 * 256);
+  set.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec spec, int64_t) {
+    Tensor shape;
+    shape.rank = spec.cols ? 2 : 1, shape.shape[0] = spec.rows, shape.shape[1] = spec.cols;
+    t = source->view(name, w.compute);
+    if (t && t.rank == shape.rank && t.shape[0] == shape.shape[0] && (t.rank < 2 || t.shape[1] == shape.shape[1]))
+      return;
+    t = spec.cols ? set.arena->alloc(w.compute, {spec.rows, spec.cols}) : set.arena->alloc(w.compute, {spec.rows});
+    source->read(ctx, name, t);
+  });
+  w.source = std::move(source);
   return w;
 }
 

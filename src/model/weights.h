@@ -1,9 +1,11 @@
 // A model's parameters: f32 masters, and for bf16 compute a bf16 copy of each (f32 compute uses the masters).
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/rng.h"
+#include "model/source.h"
 #include "model/tensors.h"
 #include "tensor/safetensors.h"
 
@@ -20,8 +22,9 @@ struct Weights {
   ModelConfig config;
   Head head = Head::kLanguage;
   DType compute = DType::kF32;
-  TensorSet master;  // f32
-  TensorSet copy;    // bf16, empty for f32 compute
+  TensorSet master;                           // f32
+  TensorSet copy;                             // bf16, empty for f32 compute
+  std::shared_ptr<const ModelSource> source;  // of load_for_inference: some tensors are views of its files
   Model<Tensor>& use() { return compute == DType::kF32 ? master.tensors : copy.tensors; }
   Tensor output() { return config.tie_embeddings && head == Head::kLanguage ? use().tok_embeddings : use().output; }
   void refresh_copy(Ctx& ctx);  // copy = bf16(master)
@@ -30,10 +33,15 @@ struct Weights {
 Weights make_weights(const ModelConfig& c, Head head, DType compute);
 void init_weights(Weights& w, uint64_t seed);
 
-// A folder: config.json (Hugging Face's keys) and model.safetensors (our f32 masters, or bf16 with dtype kBF16).
+// A folder: config.json (Hugging Face's keys) and model.safetensors (our f32 masters, or bf16 with dtype kBF16). Read:
+// also shards, f16 and LLaMA's names (model/hf_config.h).
 void save_model(const std::string& dir, Weights& w, DType dtype);
 ModelConfig load_model_config(const std::string& dir);
 // Loads into a model with this head; a language model loaded for a value head starts with a zero v_head.
 Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute);
+
+// To run and not to train: no masters, and what the files hold as it is needed is mapped, not copied. compute: as the
+// files (f32 for f32, else bf16) where none is given.
+Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::optional<DType> compute = {});
 
 }  // namespace puyu

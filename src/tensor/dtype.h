@@ -34,6 +34,16 @@ struct BF16 {
 };
 inline float to_float(BF16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
 inline float to_float(float v) { return v; }
+struct F16 {  // IEEE half; only read: weights of other programs
+  uint16_t bits;
+};
+inline float to_float(F16 v) {
+  const uint32_t sign = static_cast<uint32_t>(v.bits & 0x8000) << 16, exponent = (v.bits >> 10) & 31, m = v.bits & 1023;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | m << 13);  // infinity, NaN
+  if (exponent > 0) return std::bit_cast<float>(sign | (exponent + 112) << 23 | m << 13);
+  const float small = static_cast<float>(m) * 0x1p-24f;  // subnormal or zero
+  return sign ? -small : small;
+}
 inline BF16 to_bf16(float f) {
   auto u = std::bit_cast<uint32_t>(f);
   if ((u & 0x7fffffffu) > 0x7f800000u) return {static_cast<uint16_t>((u >> 16) | 64)};

@@ -1,0 +1,178 @@
+// Hugging Face folders: config.json with model.safetensors, or shards named by model.safetensors.index.json.
+#include <map>
+#include <set>
+#include <vector>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/parallel.h"
+#include "model/hf_config.h"
+#include "model/source.h"
+#include "tensor/safetensors.h"
+
+namespace puyu {
+namespace {
+
+constexpr const char* kIndex = "/model.safetensors.index.json";
+
+void convert(Ctx& ctx, Tensor to, Tensor from) {
+  if (from.dtype != DType::kF16) return cast(ctx, to, from);
+  const auto* p = static_cast<const F16*>(from.data);
+  const int64_t n = from.numel(), piece = 1 << 16;
+  parallel_for((n + piece - 1) / piece, [&](int64_t i) {
+    for (int64_t k = i * piece; k < std::min(n, (i + 1) * piece); ++k) {
+      const float f = to_float(p[k]);
+      if (to.dtype == DType::kF32)
+        to.as<float>()[k] = f;
+      else
+        to.as<BF16>()[k] = to_bf16(f);
+    }
+  });
+}
+
+// What a tensor of ours is called in LLaMA's files; wqkv stands there in three.
+std::string llama_name(std::string name) {
+  static const std::map<std::string, std::string> kWhole = {
+      {"model.tok_embeddings.weight", "model.embed_tokens.weight"}, {"output.weight", "lm_head.weight"}};
+  static const std::pair<const char*, const char*> kParts[] = {
+      {"attention_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"},
+      {"attention.wo", "self_attn.o_proj"},  {"feed_forward.w1", "mlp.gate_proj"},
+      {"feed_forward.w3", "mlp.up_proj"},    {"feed_forward.w2", "mlp.down_proj"}};
+  if (const auto it = kWhole.find(name); it != kWhole.end()) return it->second;
+  for (auto [ours, theirs] : kParts)
+    if (const size_t at = name.find(ours); at != std::string::npos)
+      return name.replace(at, std::string(ours).size(), theirs);
+  return name;
+}
+constexpr const char* kQkv = "attention.wqkv.weight";
+
+class HfSource : public ModelSource {
+ public:
+  explicit HfSource(const std::string& folder) : path_(folder), config_(read_hf_config(folder)) {
+    open_shards();
+    check_names();
+    dtype_ = find(file_name("model.tok_embeddings.weight")).dtype;
+  }
+  const ModelConfig& config() const override { return config_.model; }
+  Head head() const override { return config_.head; }
+  DType dtype() const override { return dtype_; }
+  const std::string& path() const override { return path_; }
+  bool has(const std::string& name) const override { return tensors_.contains(first_name(name)); }
+
+  Tensor view(const std::string& name, DType dtype) const override {
+    if (joined(name)) return {};
+    const Tensor& t = find(file_name(name));
+    return t.dtype == dtype ? t : Tensor{};
+  }
+
+  void read(Ctx& ctx, const std::string& name, Tensor to) const override {
+    if (joined(name)) return read_qkv(ctx, name, to);
+    convert(ctx, to, shaped(file_name(name), to.rank, to.shape[0], to.shape[1]));
+  }
+
+ private:
+  bool joined(const std::string& name) const { return config_.llama_names && name.ends_with(kQkv); }
+  std::string file_name(const std::string& name) const { return config_.llama_names ? llama_name(name) : name; }
+  std::string part(std::string name, const char* which) const {  // q_proj, k_proj, v_proj
+    return name.replace(name.find(kQkv), std::string(kQkv).size(), std::string("self_attn.") + which + ".weight");
+  }
+  std::string first_name(const std::string& name) const {
+    return joined(name) ? part(name, "q_proj") : file_name(name);
+  }
+
+  void open_shards() {
+    const std::string index = path_ + kIndex;
+    std::set<std::string> files = {"model.safetensors"};
+    std::map<std::string, std::string> where;
+    if (file_exists(index)) {
+      files.clear();
+      try {
+        const Json parsed = Json::parse(read_file(index), index);
+        for (const auto& [name, file] : parsed.at("weight_map").as_object()) {
+          const std::string& f = file.as_string();
+          if (f.find('/') != std::string::npos || f.find('\\') != std::string::npos || !f.ends_with(".safetensors"))
+            fail("weight_map: '", f, "' is no file name of a shard");
+          where[name] = f, files.insert(f);
+        }
+      } catch (const Error& e) { fail("[model] ", index, ": ", e.what()); }
+      if (files.empty()) fail("[model] ", index, ": weight_map names no shard");
+    } else if (!file_exists(path_ + "/model.safetensors")) {
+      fail("[model] '", path_, "' holds neither model.safetensors nor ", kIndex + 1,
+           "; weights in pytorch_model.bin must be saved as safetensors first");
+    }
+    for (const std::string& f : files) {
+      if (!file_exists(path_ + "/" + f)) fail("[model] ", index, ": the shard '", f, "' is missing from the folder");
+      shards_.push_back(std::make_unique<SafeTensors>(path_ + "/" + f));
+      for (const auto& [name, t] : shards_.back()->tensors()) {
+        if (!where.empty() && (!where.contains(name) || where.at(name) != f))
+          fail("[model] ", index, ": tensor '", name, "' stands in ", f, ", the index says ",
+               where.contains(name) ? where.at(name) : "nothing of it");
+        tensors_.emplace(name, t);
+      }
+    }
+    for (const auto& [name, file] : where)
+      if (!tensors_.contains(name)) fail("[model] ", index, ": tensor '", name, "' is not in ", file);
+  }
+
+  // A tensor that we would not use means that the model computes something that we would not.
+  void check_names() const {
+    std::set<std::string> expected = {"lm_head.weight", "output.weight",
+                                      "v_head.weight"};  // tied or another head: unused
+    Model<int> model;
+    model.each(config_.model, config_.head, [&](const std::string& name, int&, Spec, int64_t) {
+      if (!joined(name)) {
+        expected.insert(file_name(name));
+        return;
+      }
+      for (const char* which : {"q_proj", "k_proj", "v_proj"}) expected.insert(part(name, which));
+    });
+    for (const auto& [name, t] : tensors_)
+      if (!expected.contains(name) && !name.ends_with("rotary_emb.inv_freq"))  // old files keep RoPE's frequencies
+        fail("[model] '", path_, "': tensor '", name, "' has no place in a model of this config.json");
+  }
+
+  const Tensor& find(const std::string& name) const {
+    const auto it = tensors_.find(name);
+    if (it == tensors_.end()) fail("[model] '", path_, "': tensor '", name, "' is missing");
+    return it->second;
+  }
+
+  const Tensor& shaped(const std::string& name, int rank, int64_t rows, int64_t cols) const {
+    const Tensor& t = find(name);
+    const bool number = t.dtype == DType::kF32 || t.dtype == DType::kBF16 || t.dtype == DType::kF16;
+    if (!number || t.rank != rank || t.shape[0] != rows || (rank > 1 && t.shape[1] != cols))
+      fail("[model] '", path_, "': tensor '", name, "': expected [", rows, rank > 1 ? cat(", ", cols) : "",
+           "] in f32, bf16 or f16, got ", shape_string(t), " ", dtype_name(t.dtype));
+    return t;
+  }
+
+  // Rows [KV][G + 2][HD]: per kv head its query heads, then k, then v (kernels.h).
+  void read_qkv(Ctx& ctx, const std::string& name, Tensor to) const {
+    const ModelConfig& c = config_.model;
+    const int64_t hd = c.hd(), group = c.num_heads / c.num_kv_heads, D = c.hidden_size;
+    const Tensor q = shaped(part(name, "q_proj"), 2, c.num_heads * hd, D),
+                 k = shaped(part(name, "k_proj"), 2, c.num_kv_heads * hd, D),
+                 v = shaped(part(name, "v_proj"), 2, c.num_kv_heads * hd, D);
+    for (int64_t h = 0, row = 0; h < c.num_kv_heads; ++h) {
+      convert(ctx, to.rows(row, row + group * hd), q.rows(h * group * hd, (h + 1) * group * hd));
+      row += group * hd;
+      for (const Tensor& t : {k, v}) {
+        convert(ctx, to.rows(row, row + hd), t.rows(h * hd, (h + 1) * hd));
+        row += hd;
+      }
+    }
+  }
+
+  std::string path_;
+  HfConfig config_;
+  DType dtype_ = DType::kF32;
+  std::vector<std::unique_ptr<SafeTensors>> shards_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelSource> open_model_source(const std::string& path) { return std::make_unique<HfSource>(path); }
+
+}  // namespace puyu
