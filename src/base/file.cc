@@ -122,6 +122,14 @@ void AtomicFile::commit() {
   sync_directory_of(path_);
 }
 
+void drop_mapped_pages(const void* data, size_t size) {
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const size_t before = (page - reinterpret_cast<uintptr_t>(data) % page) % page;  // of the first, partial page
+  if (size < before + page) return;
+  char* begin = static_cast<char*>(const_cast<void*>(data)) + before;
+  ::madvise(begin, (size - before) / page * page, MADV_DONTNEED);  // a hint: failing is no harm
+}
+
 std::string read_file(const std::string& path) {
   if (is_directory(path)) fail("[file] '", path, "' is a folder, expected a file");
   int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

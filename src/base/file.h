@@ -48,6 +48,9 @@ class AtomicFile {
   uint64_t size_ = 0;
 };
 
+// Gives up the memory of whole pages in [data, data + size) of a mapped file; they are read again when used again.
+void drop_mapped_pages(const void* data, size_t size);
+
 std::string read_file(const std::string& path);
 void write_file(const std::string& path, std::string_view bytes);   // atomic
 void append_file(const std::string& path, std::string_view bytes);  // one write(2): for logs and .jsonl

@@ -5,6 +5,7 @@
 #include "cli/verbs.h"
 #include "data/shard.h"
 #include "model/weights.h"
+#include "tensor/gguf.h"
 
 namespace puyu {
 namespace {
@@ -25,6 +26,16 @@ Json describe(const std::string& path) {
     j["kind"] = "model";
     j["parameters"] = c.num_params();
     j["config"] = to_json(list_fields(c));
+  } else if (path.ends_with(".gguf")) {
+    Gguf f(path);
+    j["kind"] = "gguf", j["version"] = static_cast<int64_t>(f.version());
+    for (const auto& [k, v] : f.metadata())
+      j["metadata"][k] = v.type == GgufType::kArray ? Json(cat("[", v.value.size(), " values]")) : v.value;
+    for (const auto& [name, t] : f.tensors()) {
+      std::string shape;
+      for (int64_t d : t.shape) shape += cat(shape.empty() ? "[" : ", ", d);
+      j["tensors"][name] = cat(ggml_format(t.type)->name, " ", shape, "]");
+    }
   } else if (path.ends_with(".safetensors")) {
     SafeTensors f(path);
     j["kind"] = "safetensors";

@@ -29,14 +29,13 @@ const Verb* const kVerbs[] = {
     &kEvalVerb,       //
     &kBenchVerb,      //
     &kDemoVerb,       //
+    &kConvertVerb,    //
     &kInfoVerb,       //
 };
 
 // Verbs of the design that are not built yet (docs/status.md).
-constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"},
-                                       {"convert", "convert models between formats"},
-                                       {"plan", "memory and time before a run"},
-                                       {"quantize", "quantise a model"}};
+constexpr const char* kPlanned[][2] = {
+    {"agent", "tool-using agents"}, {"plan", "memory and time before a run"}, {"quantize", "quantise a model"}};
 
 void print_help() {
   std::printf(

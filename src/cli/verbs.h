@@ -16,6 +16,7 @@ extern const Verb kServeVerb;
 extern const Verb kEvalVerb;
 extern const Verb kBenchVerb;
 extern const Verb kDemoVerb;
+extern const Verb kConvertVerb;
 extern const Verb kInfoVerb;
 
 }  // namespace puyu

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/parallel.h"
 #include "base/signal.h"
@@ -80,10 +81,13 @@ void Engine::refresh() {
   if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", kReserve);
   packed_arena_->release(0);
   size_t i = 0;
-  packed_.each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t layer) {
+  packed_.each(c, weights_.head, [&](const std::string& name, Tensor& t, Spec, int64_t layer) {
     const Tensor& from = plain[i++];
-    t = layer >= 0 && from.rank == 2 ? pack(from, options_.weights)
-                                     : from;  // rows of the embedding are looked up, not multiplied
+    const bool matrix = layer >= 0 && from.rank == 2;  // rows of the embedding are looked up, not multiplied
+    t = matrix ? pack(from, options_.weights) : from;
+    // What was mapped and is packed now need not stay in memory twice.
+    if (matrix && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
+      drop_mapped_pages(from.data, static_cast<size_t>(from.nbytes()));
   });
   output_ = pack(weights_.output(), options_.weights == "w4a16" ? "" : options_.weights);
 }

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/signal.h"
+#include "engine/gguf_tokenizer.h"
 
 namespace puyu {
 namespace {
@@ -47,7 +48,7 @@ const char* finish_reason_name(FinishReason reason) {
 }
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
-    : LocalModel(Tokenizer::load(dir), load_weights(dir, o.dtype), o.engine) {
+    : LocalModel(load_tokenizer(dir), load_weights(dir, o.dtype), o.engine) {
   add_stop_ids(dir, stop_ids);
   for (const std::string& entry : o.lora) {
     const size_t eq = entry.find('=');
@@ -58,7 +59,7 @@ LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
   }
   if (adapters.size() == 1) default_adapter = adapters.begin()->second;
   if (o.draft_model.empty()) return;
-  if (Tokenizer::load(o.draft_model).fingerprint() != tokenizer.fingerprint())
+  if (load_tokenizer(o.draft_model).fingerprint() != tokenizer.fingerprint())
     fail("[model] draft_model: '", o.draft_model, "' has another tokenizer than '", dir,
          "'; they do not belong together");
   engine.set_drafter(make_model_drafter(load_weights(o.draft_model, o.dtype)));

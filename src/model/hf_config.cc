@@ -75,6 +75,7 @@ HfConfig parse_hf_config(const Json& j) {
   ModelConfig& c = out.model;
   const std::string type = j.at("model_type").as_string();
   const bool ours = type == "internlm2";
+  out.family = type;
   out.llama_names = type == "llama" || type == "mistral" || type == "internlm3";
   if (!ours && !out.llama_names)
     fail("model_type '", type, "' is not supported; expected internlm2, internlm3, llama or mistral");

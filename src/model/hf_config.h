@@ -11,6 +11,7 @@ namespace puyu {
 struct HfConfig {
   ModelConfig model;
   Head head = Head::kLanguage;
+  std::string family;        // model_type
   bool llama_names = false;  // tensors are called as LLaMA's, q, k and v apart
 };
 HfConfig parse_hf_config(const Json& j);             // messages without the path

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/parallel.h"
+#include "model/gguf_model.h"
 #include "model/hf_config.h"
 #include "model/source.h"
 #include "tensor/safetensors.h"
@@ -58,6 +59,7 @@ class HfSource : public ModelSource {
   Head head() const override { return config_.head; }
   DType dtype() const override { return dtype_; }
   const std::string& path() const override { return path_; }
+  std::string family() const override { return config_.family; }
   bool has(const std::string& name) const override { return tensors_.contains(first_name(name)); }
 
   Tensor view(const std::string& name, DType dtype) const override {
@@ -173,6 +175,9 @@ class HfSource : public ModelSource {
 
 }  // namespace
 
-std::unique_ptr<ModelSource> open_model_source(const std::string& path) { return std::make_unique<HfSource>(path); }
+std::unique_ptr<ModelSource> open_model_source(const std::string& path) {
+  if (path.ends_with(".gguf")) return open_gguf_source(path);
+  return std::make_unique<HfSource>(path);
+}
 
 }  // namespace puyu

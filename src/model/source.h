@@ -1,4 +1,4 @@
-// Where a model's tensors come from: a folder of ours or of Hugging Face's, later a GGUF file. A source knows the shape
+// Where a model's tensors come from: a folder of ours or of Hugging Face's, or a GGUF file. A source knows the shape
 // of the model and gives tensors by InternLM2's names (model/tensors.h), whatever they are called in the file and
 // however q, k and v are stored there.
 #pragma once
@@ -17,6 +17,7 @@ class ModelSource {
   virtual Head head() const = 0;                // what the files hold
   virtual DType dtype() const = 0;              // in which the embeddings are stored: f32, bf16 or f16
   virtual const std::string& path() const = 0;  // for messages
+  virtual std::string family() const = 0;       // internlm2, llama, ...
   virtual bool has(const std::string& name) const = 0;
   // A view of what the file maps, if it holds the tensor in just this form (dtype, our order of rows); else an empty
   // tensor. Read-only memory that lives as long as the source.
@@ -26,7 +27,7 @@ class ModelSource {
   virtual void read(Ctx& ctx, const std::string& name, Tensor to) const = 0;
 };
 
-// Error when the path is no model or one that we would compute wrongly.
+// A folder or a .gguf file. Error when the path is no model or one that we would compute wrongly.
 std::unique_ptr<ModelSource> open_model_source(const std::string& path);
 
 }  // namespace puyu

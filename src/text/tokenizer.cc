@@ -49,6 +49,9 @@ Tokenizer Tokenizer::load(const std::string& path) {
                                                         : parse_sentencepiece(map.bytes(), file));
 }
 
+Tokenizer Tokenizer::from(Vocabulary v) { return make_tokenizer(std::move(v)); }
+const Vocabulary& Tokenizer::vocabulary() const { return impl_->vocabulary; }
+
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
   impl_->encoder.encode(text, false, ids);

@@ -11,6 +11,8 @@
 
 namespace puyu {
 
+struct Vocabulary;
+
 class Tokenizer {
  public:
   // A puyu tokenizer file, a SentencePiece .model, or a folder that holds one of them (tokenizer.puyu,
@@ -39,6 +41,9 @@ class Tokenizer {
   bool is_special(int32_t id) const;
   bool is_special(std::string_view text) const;
   uint64_t fingerprint() const;  // hash of pieces, scores, kinds and specials; shards and checkpoints record it
+
+  static Tokenizer from(Vocabulary v);
+  const Vocabulary& vocabulary() const;
 
   void save(const std::string& path) const;  // our format (docs/formats.md), atomic
 
