@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "serve/choices.h"
+#include "serve/metrics.h"
 #include "serve/openai.h"
 #include "serve/tokens.h"
 
@@ -119,7 +120,8 @@ struct Server::Impl {
   void check_key(const HttpRequest& r) const;
   HttpReply get(const std::string& path) const;
   void generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x);
-  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids);
+  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, Metrics::Clock::time_point arrival,
+              std::vector<int64_t>& ids);
 
   LocalModel& model;
   ServeOptions options;
@@ -129,6 +131,7 @@ struct Server::Impl {
   std::vector<std::string> keys;  // empty: the server is open
   std::atomic<int64_t> pending{0};
   GuideCache guides;
+  Metrics metrics;
   HttpServer http;
   EngineLoop loop;  // after http: ends first, so no answer outlives the transport
 };
@@ -165,6 +168,10 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
                        "application/json",
                        {}});
     }
+    if (r.path == "/metrics" && r.method == "GET")
+      return loop.post([this, x] {
+        x->reply({200, metrics.page(model.engine, pending), "text/plain; version=0.0.4; charset=utf-8", {}});
+      });
     if (!chat && r.path != "/v1/completions") {
       HttpReply reply = get(r.path);
       if (r.method != "GET") throw ApiError(405, cat(r.method, " ", r.path, ": expected GET"));
@@ -181,7 +188,10 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
             "logit_bias");
     request.guide = guides.get(request.guided);
     generate(request, x);
-  } catch (const ApiError& e) { x->reply(error_reply(e)); }
+  } catch (const ApiError& e) {
+    metrics.refused(e.status);
+    x->reply(error_reply(e));
+  }
 }
 
 HttpReply Server::Impl::get(const std::string& path) const {
@@ -202,18 +212,20 @@ void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>
       for (int64_t id : *ids) model.engine.abort(id);
     });
   };
-  loop.post([this, r, x, ids] {
+  loop.post([this, r, x, ids, arrival = Metrics::Clock::now()] {
     try {
-      submit(r, x, *ids);
+      submit(r, x, arrival, *ids);
     } catch (const Error& e) {
       --pending;
+      metrics.refused(400);
       x->reply(error_reply(ApiError(400, e.what(), r.chat ? "messages" : "prompt")));
     }
   });
 }
 
 // All choices or none: when one cannot run, Error, and nothing was sent.
-void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, std::vector<int64_t>& ids) {
+void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, Metrics::Clock::time_point arrival,
+                          std::vector<int64_t>& ids) {
   const size_t count = r.prompts.size() * static_cast<size_t>(r.n);
   auto all = std::make_shared<Choices>(r, model, x, random_id(), [this] { --pending; });
   try {
@@ -222,6 +234,7 @@ void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& 
       const auto adapter = model.adapters.find(r.model);
       q.adapter = adapter == model.adapters.end() ? -1 : adapter->second;
       if (r.guide) q.mask = r.guide->mask();
+      metrics.watch(q, arrival);
       ids.push_back(model.engine.submit(std::move(q)));
     }
   } catch (const Error&) {

@@ -13,6 +13,8 @@
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <chrono>
+#include <map>
+#include <sstream>
 #include <thread>
 
 #include "base/error.h"
@@ -101,6 +103,43 @@ class ServeTest : public ::testing::Test {
   std::unique_ptr<Server> server;
   std::thread thread;
 };
+
+TEST_F(ServeTest, CountsWhatHappens) {
+  start();
+  auto page = [&] {
+    std::map<std::string, double> out;
+    const Answer a = call("GET", "/metrics");
+    EXPECT_EQ(a.status, 200u);
+    std::istringstream lines(a.body);
+    for (std::string line; std::getline(lines, line);)
+      if (!line.starts_with("#")) out[line.substr(0, line.rfind(' '))] = std::stod(line.substr(line.rfind(' ')));
+    return out;
+  };
+  auto before = page();
+  EXPECT_EQ(before.at("puyu_answer_tokens_total"), 0);
+  call("POST", "/v1/chat/completions", chat("hello", 7, false, R"(,"n":2)"));
+  call("POST", "/v1/chat/completions", chat("hello", 5, true));
+  EXPECT_EQ(call("POST", "/v1/chat/completions", "{}").status, 400u);
+  EXPECT_EQ(call("GET", "/nowhere").status, 404u);
+  auto after = page();
+  const double ended =
+      after.at("puyu_answers_total{reason=\"length\"}") + after.at("puyu_answers_total{reason=\"stop\"}");
+  EXPECT_EQ(ended, 3);
+  EXPECT_LE(after.at("puyu_answer_tokens_total"), 19);
+  EXPECT_GT(after.at("puyu_answer_tokens_total"), 3);
+  EXPECT_EQ(after.at("puyu_refused_total{status=\"400\"}"), 1);
+  EXPECT_EQ(after.at("puyu_refused_total{status=\"404\"}"), 1);
+  EXPECT_EQ(after.at("puyu_requests_pending"), 0);
+  EXPECT_EQ(after.at("puyu_sequences_running"), 0);
+  EXPECT_EQ(after.at("puyu_kv_tokens_used"), 0);
+  EXPECT_GT(after.at("puyu_prefix_cache_hits_total"), 0);
+  for (const std::string name : {"puyu_time_to_first_token_seconds", "puyu_answer_seconds"}) {
+    EXPECT_EQ(after.at(name + "_count"), 3);
+    EXPECT_EQ(after.at(name + "_bucket{le=\"+Inf\"}"), 3);
+    EXPECT_LE(after.at(name + "_bucket{le=\"0.001\"}"), after.at(name + "_bucket{le=\"600\"}"));
+    EXPECT_GT(after.at(name + "_sum"), 0);
+  }
+}
 
 TEST_F(ServeTest, StreamedTextIsWholeTextIsEngineText) {
   start();

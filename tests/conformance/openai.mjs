@@ -208,6 +208,14 @@ test("wrong types and values are 400 with the field's name", async () => {
   assert.equal(e.param, "messages[0].role");
 });
 
+test("metrics in Prometheus' format", async () => {
+  const r = await fetch(url + "/metrics");
+  assert.match(r.headers.get("content-type"), /^text\/plain; version=0\.0\.4/);
+  const lines = (await r.text()).trim().split("\n");
+  for (const line of lines) assert.match(line, /^(# (HELP|TYPE) puyu_\w+ .+|puyu_\w+(\{\w+="[^"]+"\})? [-+.\de]+)$/);
+  assert.ok(lines.some((l) => /^puyu_answer_tokens_total [1-9]/.test(l)));
+});
+
 test("an unknown model is 404", async () => {
   const e = await failure(chat({ model: "other" }));
   assert.ok(e instanceof OpenAI.NotFoundError);
