@@ -2,6 +2,7 @@
 
 #include <ctime>
 
+#include "base/utf8.h"
 #include "serve/logprobs.h"
 
 namespace puyu {
@@ -18,6 +19,7 @@ Choices::Choices(const ApiRequest& request, const LocalModel& model, std::shared
       model_(model),
       exchange_(std::move(exchange)),
       answer_(request, request.model, id, std::time(nullptr)),
+      id_(id),
       on_end_(std::move(on_end)),
       choices_(request.prompts.size() * static_cast<size_t>(request.n)),
       left_(choices_.size()) {}
@@ -46,7 +48,43 @@ Request Choices::request(const std::shared_ptr<Choices>& all, size_t index) {
       if (all->wants_logprobs() && !all->model_.is_stop(t.id)) choice.fresh.push_back(t);
       return next(t);
     };
+  if (r.tools.offered()) add_calls(all, index, q);
   return q;
+}
+
+// A call ends the answer; its text does not go the way of content. What a user writes never becomes these ids.
+void Choices::add_calls(const std::shared_ptr<Choices>& all, size_t index, Request& q) {
+  const Tokenizer& t = all->model_.tokenizer;
+  const int32_t start = t.special("<|action_start|>");
+  q.stop_ids.push_back(t.special("<|action_end|>"));
+  if (all->request_.tools.forced()) {
+    all->choices_[index].in_call = true;
+    const std::vector<int32_t> line = t.encode("\n");
+    q.prompt.insert(q.prompt.end(), {start, t.special("<|plugin|>")});
+    q.prompt.insert(q.prompt.end(), line.begin(), line.end());
+  }
+  q.on_token = [all, index, start, next = q.on_token](const Token& token) {
+    Choice& c = all->choices_[index];
+    if (!c.in_call && token.id != start) return next(token);
+    c.in_call = true, ++c.call_tokens;
+    if (token.id < all->model_.tokenizer.vocab_size()) c.call += all->model_.tokenizer.piece_bytes(token.id);
+    return true;
+  };
+}
+
+// What is no call of an offered tool is shown as it was written: nothing of an answer is lost.
+void Choices::end_call(size_t index) {
+  Choice& c = choices_[index];
+  c.done.tokens += c.call_tokens;
+  const std::string written = repair_utf8(c.call);
+  if (const auto call = parse_call(written, request_.tools)) {
+    c.tool_calls = Json(Json::Array{call_json(*call, cat("call_", id_, "_", index))});
+    if (request_.stream) exchange_->event(answer_.tool_call(index, c.tool_calls.as_array()[0]));
+    return;
+  }
+  const std::string shown = "<|action_start|><|plugin|>" + written;
+  c.done.text += shown;
+  if (request_.stream) exchange_->event(answer_.text(index, shown));
 }
 
 void Choices::begin() {
@@ -103,7 +141,8 @@ void Choices::finish(size_t index, const Generation& g) {
     c.done.prompt_tokens = static_cast<int64_t>(n);
   if (request_.no_answer) c.done.text.clear(), c.done.tokens = 0, c.fresh.clear();
   cut_ |= g.reason == FinishReason::kAborted;
-  if (request_.stream && !cut_) exchange_->event(answer_.last(index, g, logprobs(c, c.fresh)));
+  if (c.in_call && !cut_) end_call(index);
+  if (request_.stream && !cut_) exchange_->event(answer_.last(index, g, logprobs(c, c.fresh), !c.tool_calls.is_null()));
   if (--left_ > 0) return;
   on_end_();
   if (cut_) {
@@ -113,13 +152,13 @@ void Choices::finish(size_t index, const Generation& g) {
     return exchange_->end();
   }
   std::vector<Generation> done;
-  std::vector<Json> logps;
+  std::vector<ChoiceExtra> extra;
   for (size_t i = 0; i < choices_.size(); ++i) {
-    logps.push_back(request_.stream ? Json() : whole_logprobs(choices_[i]));
+    extra.push_back({request_.stream ? Json() : whole_logprobs(choices_[i]), std::move(choices_[i].tool_calls)});
     done.push_back(std::move(choices_[i].done));
     if (request_.echo) done.back().text = prompt_text(i) + done.back().text;
   }
-  if (!request_.stream) return exchange_->reply({200, answer_.whole(done, std::move(logps)), "application/json", {}});
+  if (!request_.stream) return exchange_->reply({200, answer_.whole(done, std::move(extra)), "application/json", {}});
   if (request_.include_usage) exchange_->event(answer_.usage(done));
   exchange_->event("[DONE]");
   exchange_->end();

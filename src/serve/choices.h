@@ -29,9 +29,15 @@ class Choices {
     std::vector<Token> prompt_logps, fresh;  // with log-probs: of the prompt, and since the last event
     int64_t offset = 0;                      // code points before the next token (completions)
     bool echoed = false;
+    bool in_call = false;     // after <|action_start|>
+    std::string call;         // what was written since
+    int64_t call_tokens = 0;  // also those that are no text
+    Json tool_calls = Json();
   };
   bool piece(size_t index, const std::string& text);
   void echo(size_t index);
+  static void add_calls(const std::shared_ptr<Choices>& all, size_t index, Request& q);
+  void end_call(size_t index);
   void finish(size_t index, const Generation& g);
   Json logprobs(Choice& c, std::span<const Token> tokens) const;
   Json whole_logprobs(Choice& c) const;
@@ -42,6 +48,7 @@ class Choices {
   const LocalModel& model_;
   std::shared_ptr<Exchange> exchange_;
   ApiAnswer answer_;
+  std::string id_;
   std::function<void()> on_end_;
   std::vector<Choice> choices_;
   size_t left_;

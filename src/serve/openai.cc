@@ -37,17 +37,25 @@ std::vector<Message> messages(const Json& v) {
       if (key == "role")
         parsed.role = text(value, field);
       else if (key == "content")
-        parsed.content = content(value, field);
+        parsed.content = value.is_null() ? "" : content(value, field);
+      else if (key == "tool_calls" && value.is_array())
+        for (size_t k = 0; k < value.size(); ++k)
+          parsed.calls.push_back(call_text(value.as_array()[k], cat(field, "[", k, "]")));
+      else if (key == "tool_call_id")
+        text(value, field);
       else if (key == "name" && (value == Json("<|plugin|>") || value == Json("<|interpreter|>")))
         parsed.name = value.as_string();
       else if (!value.is_null())
         refuse(field, "not supported; a message has role and content (and name \"<|plugin|>\" or \"<|interpreter|>\")");
     }
-    if (!m.find("content")) refuse(at + ".content", "missing");
+    if ((!m.find("content") || m.at("content").is_null()) && parsed.calls.empty()) refuse(at + ".content", "missing");
+    if (parsed.role == "tool") parsed.role = "environment", parsed.name = "<|plugin|>";
+    if (!parsed.calls.empty() && parsed.role != "assistant")
+      refuse(at + ".tool_calls", "only the assistant calls tools");
     if (parsed.role == "developer") parsed.role = "system";
     const bool known =
         parsed.role == "system" || parsed.role == "user" || parsed.role == "assistant" || parsed.role == "environment";
-    if (!known) refuse(at + ".role", "expected system, developer, user, assistant or environment");
+    if (!known) refuse(at + ".role", "expected system, developer, user, assistant, tool or environment");
     out.push_back(std::move(parsed));
   }
   return out;
@@ -115,16 +123,15 @@ bool include_usage(const Json& v) {
 // Fields of the API that we do not have, with the one value that asks for nothing.
 bool asks_for_nothing(const std::string& key, const Json& v) {
   if (key == "best_of") return v == Json(1);
-  if (key == "tools" || key == "functions") return v.is_array() && v.size() == 0;
-  if (key == "tool_choice" || key == "function_call") return v == Json("none") || v == Json("auto");
+  if (key == "functions") return v.is_array() && v.size() == 0;
+  if (key == "function_call") return v == Json("none") || v == Json("auto");
   if (key == "response_format") return v.is_object() && v.size() == 1 && v.find("type") && v.at("type") == Json("text");
   if (key == "suffix") return v == Json("");
   return false;
 }
-constexpr const char* kRefused[] = {"best_of",       "tools",           "functions", "tool_choice",
-                                    "function_call", "response_format", "suffix"};
+constexpr const char* kRefused[] = {"best_of", "functions", "function_call", "response_format", "suffix"};
 // What concerns the caller's bookkeeping and not the answer.
-constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier", "parallel_tool_calls"};
+constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier"};
 
 std::vector<std::string> texts(const Json& v, const std::string& field) {
   if (!v.is_array()) refuse(field, cat("expected a list of strings, got ", v.type_name()));
@@ -218,6 +225,7 @@ bool sampling_field(const std::string& key, const Json& v, SamplingOptions& s) {
 void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   auto among = [&](auto& list) { return std::find(std::begin(list), std::end(list), key) != std::end(list); };
   if (!v.is_null() && read_guided(key, v, r.guided)) return;
+  if (!v.is_null() && r.chat && read_tools(key, v, r.tools)) return;
   if (v.is_null() || among(kIgnored) || sampling_field(key, v, r.sampling) || logprobs_field(key, v, r)) return;
   if (key == "stream")
     r.stream = boolean(v, key);
@@ -234,6 +242,18 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   } else {
     refuse(key, r.chat ? "unknown field of a chat completion" : "unknown field of a completion");
   }
+}
+
+// The tools' turn stands after the caller's own system turns, before the first turn of another role.
+void add_tools(ApiRequest& r) {
+  check_tools(r.tools);
+  if (!r.tools.offered()) return;
+  std::vector<Message>& m = r.prompts[0].messages;
+  m.insert(std::find_if(m.begin(), m.end(), [](const Message& x) { return x.role != "system"; }), tools_turn(r.tools));
+  if (!r.tools.forced()) return;
+  if (r.guided.kind != Guided::Kind::kNone)
+    refuse("tool_choice", cat("'", r.guided.field, "' guides the answer already"));
+  r.guided = call_guide(r.tools);
 }
 
 std::string quoted(const ModelNames& names) {
@@ -277,6 +297,7 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames&
   if (!j.find(input) || j.at(input).is_null()) refuse(input, "missing");
   if (j.find("stream_options") && !j.at("stream_options").is_null() && !r.stream)
     refuse("stream_options", "only with \"stream\": true");
+  add_tools(r);
   const auto choices = static_cast<int64_t>(r.prompts.size()) * r.n;
   if (choices > kMaxChoices)
     refuse(input,
@@ -338,26 +359,28 @@ Json ApiAnswer::usage_of(const std::vector<Generation>& choices) const {
 namespace {
 
 // Which stop text it was, as vLLM tells; null for an end token or the limit.
-void add_finish(Json& choice, const Generation& g) {
-  choice["finish_reason"] = finish_reason_name(g.reason);
+void add_finish(Json& choice, const Generation& g, bool called) {
+  choice["finish_reason"] = called ? "tool_calls" : finish_reason_name(g.reason);
   choice["stop_reason"] = g.stop_text.empty() ? Json() : Json(g.stop_text);
 }
 
 }  // namespace
 
-std::string ApiAnswer::whole(const std::vector<Generation>& choices, std::vector<Json> logprobs) const {
+std::string ApiAnswer::whole(const std::vector<Generation>& choices, std::vector<ChoiceExtra> extra) const {
   Json j = frame(chat_ ? "chat.completion" : "text_completion");
   j["choices"] = Json::array();
   for (size_t i = 0; i < choices.size(); ++i) {
     Json c = choice(i);
     if (chat_) {
       c["message"]["role"] = "assistant";
-      c["message"]["content"] = choices[i].text;
+      const bool called = !extra[i].tool_calls.is_null();
+      c["message"]["content"] = called && choices[i].text.empty() ? Json() : Json(choices[i].text);
+      if (called) c["message"]["tool_calls"] = extra[i].tool_calls;
     } else {
       c["text"] = choices[i].text;
     }
-    c["logprobs"] = std::move(logprobs[i]);
-    add_finish(c, choices[i]);
+    c["logprobs"] = std::move(extra[i].logprobs);
+    add_finish(c, choices[i], !extra[i].tool_calls.is_null());
     j["choices"].push(std::move(c));
   }
   j["usage"] = usage_of(choices);
@@ -391,14 +414,22 @@ std::string ApiAnswer::text(size_t index, const std::string& piece, Json logprob
   return chunk(std::move(c));
 }
 
-std::string ApiAnswer::last(size_t index, const Generation& g, Json logprobs) const {
+std::string ApiAnswer::tool_call(size_t index, Json call) const {
+  Json c = choice(index);
+  call["index"] = 0;
+  c["delta"]["tool_calls"] = Json(Json::Array{std::move(call)});
+  c["finish_reason"] = Json();
+  return chunk(std::move(c));
+}
+
+std::string ApiAnswer::last(size_t index, const Generation& g, Json logprobs, bool called) const {
   Json c = choice(index);
   if (chat_)
     c["delta"] = Json::object();
   else
     c["text"] = "";
   if (!logprobs.is_null()) c["logprobs"] = std::move(logprobs);
-  add_finish(c, g);
+  add_finish(c, g, called);
   return chunk(std::move(c));
 }
 

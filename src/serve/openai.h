@@ -6,6 +6,7 @@
 #include "engine/generator.h"
 #include "serve/fields.h"
 #include "serve/guided.h"
+#include "serve/tools.h"
 
 namespace puyu {
 
@@ -20,6 +21,7 @@ struct ApiRequest {
   bool echo = false;       // completions: the prompt stands before the answer, with its log-probs
   bool no_answer = false;  // max_tokens 0: the prompt alone
   Guided guided;
+  Tools tools;
   std::shared_ptr<grammar::Guide> guide = nullptr;  // the server's, for `guided`
 };
 
@@ -32,15 +34,19 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames&
 
 // The bodies of one answer. Streams: first(), text() per piece, last() of each choice, then usage() if asked for, then
 // "[DONE]".
+struct ChoiceExtra {
+  Json logprobs, tool_calls;  // or null
+};
 class ApiAnswer {
  public:
   ApiAnswer(const ApiRequest& request, std::string model, std::string id, int64_t created);
-  // `choices`: all n answers to each prompt, in order, and the log-probs of each.
-  std::string whole(const std::vector<Generation>& choices, std::vector<Json> logprobs) const;
+  // `choices`: all n answers to each prompt, in order.
+  std::string whole(const std::vector<Generation>& choices, std::vector<ChoiceExtra> extra) const;
   std::string first(size_t index) const;  // empty for plain completions: they have no role to announce
   // logprobs: of the tokens since the last piece, in the shape of serve/logprobs.h; or null.
   std::string text(size_t index, const std::string& piece, Json logprobs = {}) const;
-  std::string last(size_t index, const Generation& g, Json logprobs = {}) const;
+  std::string tool_call(size_t index, Json call) const;
+  std::string last(size_t index, const Generation& g, Json logprobs = {}, bool called = false) const;
   std::string usage(const std::vector<Generation>& choices) const;
 
  private:

@@ -74,7 +74,7 @@ TEST(OpenAi, RefusesByNameOfTheField) {
                           {R"("min_tokens":-1)", "min_tokens"},
                           {R"("ignore_eos":1)", "ignore_eos"},
                           {R"("bad_words":["a",""])", "bad_words[1]"},
-                          {R"("tools":[{}])", "tools"},
+                          {R"("tools":[{}])", "tools[0].type"},
                           {R"("presence_penalty":3)", "presence_penalty"},
                           {R"("logit_bias":{"x":2})", "logit_bias"},
                           {R"("logit_bias":{"1":101})", "logit_bias.1"},
@@ -100,7 +100,7 @@ TEST(OpenAi, SeveralChoices) {
   EXPECT_EQ(parse(R"({"model":"m","prompt":[7,8]})", false).ids, (std::vector<std::vector<int32_t>>{{7, 8}}));
   EXPECT_EQ(parse(R"({"model":"m","prompt":[[7],"b"]})", false).ids, (std::vector<std::vector<int32_t>>{{7}, {}}));
   const Generation a{"x", 5, 3, FinishReason::kLength}, b{"y", 7, 2, FinishReason::kStop};
-  const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}, std::vector<Json>(4)));
+  const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}, std::vector<ChoiceExtra>(4)));
   EXPECT_EQ(j.at("choices").as_array()[3].at("index"), Json(3));
   EXPECT_EQ(j.at("choices").as_array()[3].at("text"), Json("y"));
   EXPECT_EQ(j.at("usage").at("prompt_tokens"), Json(12));  // each prompt once
@@ -130,7 +130,7 @@ TEST(OpenAi, Bodies) {
   Generation g{"你好", 5, 3, FinishReason::kLength};
   g.cached_tokens = 4;
   EXPECT_EQ(
-      a.whole({g}, std::vector<Json>(1)),
+      a.whole({g}, std::vector<ChoiceExtra>(1)),
       R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
       R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length",)"
       R"("stop_reason":null}],)"

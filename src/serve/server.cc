@@ -186,6 +186,8 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
         throw ApiError(
             400, cat("'logit_bias': token id ", id, " is outside the vocabulary of ", model.engine.config().vocab_size),
             "logit_bias");
+    if (request.tools.offered() && !model.tokenizer.is_special("<|action_start|>"))
+      throw ApiError(400, "'tools': this model's tokenizer has no <|action_start|>; it cannot call tools", "tools");
     request.guide = guides.get(request.guided);
     generate(request, x);
   } catch (const ApiError& e) {

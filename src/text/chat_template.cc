@@ -22,6 +22,11 @@ ChatExample encode_chat_example(const Tokenizer& t, const std::vector<Message>& 
     open_turn(t, m, e.ids);
     e.loss.resize(e.ids.size(), 0);
     append(e.ids, t.encode_untrusted(m.content));
+    for (const std::string& call : m.calls) {
+      append(e.ids, {t.special("<|action_start|>"), t.special("<|plugin|>")});
+      append(e.ids, t.encode_untrusted("\n" + call));
+      e.ids.push_back(t.special("<|action_end|>"));
+    }
     e.ids.push_back(t.special("<|im_end|>"));
     append(e.ids, t.encode("\n"));
     e.loss.resize(e.ids.size(), m.role == "assistant");

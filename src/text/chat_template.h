@@ -11,7 +11,8 @@ namespace puyu {
 struct Message {
   std::string role;  // system, user, assistant, environment
   std::string content;
-  std::string name;  // "<|plugin|>", "<|interpreter|>" or empty
+  std::string name;                     // "<|plugin|>", "<|interpreter|>" or empty
+  std::vector<std::string> calls = {};  // of plugins, after the assistant's content: JSON with name and parameters
 };
 
 // Ids of a dialogue; with add_generation_prompt it ends in "<|im_start|>assistant\n".
