@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/signal.h"
 #include "cli/verbs.h"
+#include "engine/serve_plan.h"
 #include "serve/server.h"
 
 namespace puyu {
@@ -31,8 +32,16 @@ int run(const std::vector<std::string>& argv) {
   Fields f = list_fields(o);
   if (wants_help(argv, kServeVerb, kHelp, f)) return 0;
   Args a = parse_args(argv, f);
-  if (a.positional.size() != 1) throw UsageError("expected one MODEL folder");
+  if (a.positional.size() != 1) throw UsageError("expected one MODEL: a folder or a .gguf file");
   if (o.serve.name.empty()) o.serve.name = std::filesystem::weakly_canonical(a.positional[0]).filename().string();
+  {
+    const auto source = open_model_source(a.positional[0]);
+    const bool f32 = o.model.dtype == "f32" || (o.model.dtype == "auto" && source->dtype() == DType::kF32);
+    const ServePlan plan =
+        plan_serving(source->config(), f32 ? DType::kF32 : DType::kBF16, o.model.engine, available_memory());
+    std::fprintf(stderr, "%s", to_text(plan).c_str());
+    if (const std::string w = warning(plan); !w.empty()) log_warn(w);
+  }
   LocalModel model(a.positional[0], o.model);
   Server server(model, o.serve);
   std::printf("serving '%s' on http://%s:%d/v1\n", o.serve.name.c_str(), o.serve.host.c_str(), server.port());

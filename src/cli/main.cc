@@ -30,12 +30,12 @@ const Verb* const kVerbs[] = {
     &kBenchVerb,      //
     &kDemoVerb,       //
     &kConvertVerb,    //
+    &kPlanVerb,       //
     &kInfoVerb,       //
 };
 
 // Verbs of the design that are not built yet (docs/status.md).
-constexpr const char* kPlanned[][2] = {
-    {"agent", "tool-using agents"}, {"plan", "memory and time before a run"}, {"quantize", "quantise a model"}};
+constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"}, {"quantize", "quantise a model"}};
 
 void print_help() {
   std::printf(

@@ -18,5 +18,6 @@ extern const Verb kBenchVerb;
 extern const Verb kDemoVerb;
 extern const Verb kConvertVerb;
 extern const Verb kInfoVerb;
+extern const Verb kPlanVerb;
 
 }  // namespace puyu

@@ -18,25 +18,10 @@ constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
 constexpr int32_t kNotReached = -2;  // the id in a row whose guess was wrong
 
-// The model's shape with the RoPE scaling that was asked for.
-ModelConfig with_rope(ModelConfig c, const EngineOptions& o) {
-  if (o.rope_factor != 0) {
-    if (!c.rope_scaling.empty() && c.rope_scaling != "dynamic")
-      fail("[engine] rope_factor: the model has '", c.rope_scaling, "' scaling of its own; leave it out");
-    c.rope_scaling = "dynamic", c.rope_factor = o.rope_factor;
-    c.validate();
-  }
-  if (o.context > c.context() && c.rope_scaling != "dynamic")
-    fail("[engine] context: the model knows positions up to ", c.context(), ", got ", o.context,
-         "; a longer context needs rope_factor (dynamic NTK)");
-  return c;
-}
-
 int64_t context_of(const ModelConfig& c, const EngineOptions& o) { return o.context ? o.context : c.context(); }
 
 SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
-  const int64_t tokens = o.kv_tokens ? o.kv_tokens : std::max(context_of(c, o), o.max_batch * 512);
-  return {o.max_batch, o.max_tokens_per_step, pages_for(tokens), o.prefix_cache};
+  return {o.max_batch, o.max_tokens_per_step, pages_for(cache_tokens(c, o)), o.prefix_cache};
 }
 
 int checked_bits(int bits) {
@@ -50,13 +35,30 @@ uint64_t prompt_hash(const std::vector<int32_t>& ids) {
 
 }  // namespace
 
+ModelConfig serving_config(ModelConfig c, const EngineOptions& o) {
+  if (o.rope_factor != 0) {
+    if (!c.rope_scaling.empty() && c.rope_scaling != "dynamic")
+      fail("[engine] rope_factor: the model has '", c.rope_scaling, "' scaling of its own; leave it out");
+    c.rope_scaling = "dynamic", c.rope_factor = o.rope_factor;
+    c.validate();
+  }
+  if (o.context > c.context() && c.rope_scaling != "dynamic")
+    fail("[engine] context: the model knows positions up to ", c.context(), ", got ", o.context,
+         "; a longer context needs rope_factor (dynamic NTK)");
+  return c;
+}
+
+int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o) {
+  return o.kv_tokens ? o.kv_tokens : std::max(context_of(c, o), o.max_batch * 512);
+}
+
 Engine::Engine(Weights& weights, const EngineOptions& options)
     : weights_(weights),
       options_(options),
       scratch_("scratch", kReserve),
       activations_("activations", kReserve),
       ctx_{Device::kCpu, &scratch_},
-      rope_config_(with_rope(weights.config, options)),
+      rope_config_(serving_config(weights.config, options)),
       scheduler_(limits(rope_config_, options)),
       kv_(weights.config, weights.compute, checked_bits(options.kv_bits), limits(rope_config_, options).pages) {
   if (!options.draft.empty() && options.draft != "ngram")

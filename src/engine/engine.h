@@ -67,6 +67,10 @@ struct Request {
   int adapter = -1;  // of Engine::add_adapter; -1 = the model as it is
 };
 
+// The model's shape with the RoPE scaling that the options ask for; Error when they ask for what it cannot be.
+ModelConfig serving_config(ModelConfig c, const EngineOptions& o);
+int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config()
+
 struct Rollout {
   std::vector<int32_t> tokens;  // the answer, its stop id included
   std::vector<float> logp;      // of each token, as in Request::on_token
