@@ -52,7 +52,13 @@ function(puyu_library name)
     puyu_flags(test_${name})
     target_compile_options(test_${name} PRIVATE ${PUYU_TEST_WARNINGS})
     target_link_libraries(test_${name} PRIVATE puyu_${name} ${A_TEST_LIBS} GTest::gtest GTest::gtest_main)
-    target_compile_definitions(test_${name} PRIVATE PUYU_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    # Only where it is used: the path in every command would make a compiler cache useless from one clone to the next.
+    foreach(test ${tests})
+      file(STRINGS ${test} uses_source_dir REGEX "PUYU_SOURCE_DIR|text_testing.h" LIMIT_COUNT 1)
+      if(uses_source_dir)
+        set_property(SOURCE ${test} APPEND PROPERTY COMPILE_DEFINITIONS PUYU_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+      endif()
+    endforeach()
     # One ctest entry a test; names that start with Slow carry the label "slow", the rest "fast".
     gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "-Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
                          PROPERTIES LABELS fast TIMEOUT ${PUYU_FAST_TIMEOUT})
