@@ -14,6 +14,12 @@
 namespace puyu {
 namespace {
 
+void check_scheme(const std::string& s) {
+  for (const char* known : {"", "w8a8", "w4a16", "w4a8"})
+    if (s == known) return;
+  fail("[engine] weights: expected w8a8, w4a16, w4a8 or nothing, got '", s, "'");
+}
+
 constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
 constexpr int32_t kNotReached = -2;  // the id in a row whose guess was wrong
@@ -34,6 +40,10 @@ uint64_t prompt_hash(const std::vector<int32_t>& ids) {
 }
 
 }  // namespace
+
+std::string head_scheme(const std::string& weights) {
+  return weights == "w4a8" ? "w8a8" : weights == "w4a16" ? "" : weights;
+}
 
 ModelConfig serving_config(ModelConfig c, const EngineOptions& o) {
   if (o.rope_factor != 0) {
@@ -66,8 +76,7 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
   if (options.draft == "ngram") drafter_ = make_ngram_drafter();
   if (options.draft_tokens < 1 || options.draft_tokens > 64)
     fail("[engine] draft_tokens: expected 1 to 64, got ", options.draft_tokens);
-  if (!options.weights.empty() && options.weights != "w8a8" && options.weights != "w4a16")
-    fail("[engine] weights: expected w8a8, w4a16 or nothing, got '", options.weights, "'");
+  check_scheme(options.weights);
   if (weights.head != Head::kLanguage) fail("[engine] expected a language model, got one with a value head");
   refresh();
 }
@@ -91,7 +100,7 @@ void Engine::refresh() {
     if (matrix && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
       drop_mapped_pages(from.data, static_cast<size_t>(from.nbytes()));
   });
-  output_ = pack(weights_.output(), options_.weights == "w4a16" ? "" : options_.weights);
+  output_ = pack(weights_.output(), head_scheme(options_.weights));
 }
 
 Tensor Engine::pack(Tensor w, const std::string& scheme) {
@@ -107,7 +116,8 @@ Tensor Engine::pack(Tensor w, const std::string& scheme) {
   Tensor q = scratch_.alloc(DType::kU8, {N, K}), scale = scratch_.alloc(DType::kF32, {N, groups}),
          zero = scratch_.alloc(DType::kF32, {N, groups});
   quantize_groups(ctx_, q, scale, zero, w);
-  return pack_weight_int4(ctx_, room(packed_int4_bytes(ctx_, N, K, w.dtype)), q, scale, zero, w.dtype);
+  const DType act = scheme == "w4a8" ? DType::kI8 : w.dtype;
+  return pack_weight_int4(ctx_, room(packed_int4_bytes(ctx_, N, K, act)), q, scale, zero, act);
 }
 
 int64_t Engine::context_length() const {

@@ -34,8 +34,9 @@ struct EngineOptions {
     f("max_tokens_per_step", max_tokens_per_step, "tokens of one step: long prompts are prefilled in such chunks");
     f("kv_tokens", kv_tokens, "tokens that the key-value cache holds; 0 = one longest sequence or 512 a sequence");
     f("weights", weights,
-      "w8a8 = products in int8, weights by output row and activations by token; w4a16 = weights of the blocks in 4 "
-      "bits, groups of 128; empty = as loaded");
+      "w8a8 = products in int8, weights by output row and activations by token; w4a8 = weights of the blocks in 4 "
+      "bits, groups of 128, activations in int8 by token and group, the head as in w8a8; w4a16 = the same weights, "
+      "activations and the head as loaded; empty = as loaded");
     f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
     f("prefix_cache", prefix_cache, "keep the keys and values of finished requests for prompts that begin alike");
     f("context", context, "longest prompt and answer together; 0 = what the model's positions are made for");
@@ -69,6 +70,9 @@ struct Request {
 
 // The model's shape with the RoPE scaling that the options ask for; Error when they ask for what it cannot be.
 ModelConfig serving_config(ModelConfig c, const EngineOptions& o);
+// What the head is quantised to when the blocks are to `weights`: 8 bits rather than 4, as they are rather than 4 and
+// f16.
+std::string head_scheme(const std::string& weights);
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config()
 
 struct Rollout {

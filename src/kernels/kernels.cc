@@ -12,7 +12,7 @@ bool is_act(const Tensor& t) { return t.dtype == DType::kF32 || t.dtype == DType
 
 // A weight of the activations' dtype, or one of int8 or int4 in panels.
 bool multiplies(const Tensor& x, const Tensor& w) {
-  return w.dtype == x.dtype || ((w.dtype == DType::kI8 || w.dtype == DType::kI4) && w.layout == Layout::kPacked);
+  return w.dtype == x.dtype || ((w.dtype == DType::kI8 || w.dtype == DType::kI4) && w.layout != Layout::kPlain);
 }
 
 // Shapes come from the model's own config, so a mismatch is a programmer's error.
