@@ -48,7 +48,7 @@ struct Product {
 // One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
 // memory works while all of them compute.
 Ahead ahead_of(const Form& form, const uint32_t* b, int64_t pass, int64_t passes) {
-  constexpr int64_t kNear = 4096;
+  constexpr int64_t kNear = 2048;
   const auto* here = reinterpret_cast<const char*>(b);
   if (passes == 1) return {here + kNear, here + kNear + 64, 128};
   if (pass > 1) return nothing_ahead(b);

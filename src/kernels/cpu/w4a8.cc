@@ -52,15 +52,20 @@ template <int R, int kMr>
 PUYU_INLINE __attribute__((target("avx512vnni"))) void add_group(float* c, int64_t ldc, const int32_t* sums,
                                                                  const uint32_t* a, const uint32_t* b, bool add) {
   const float *xs = reinterpret_cast<const float*>(a), *ws = reinterpret_cast<const float*>(b);
-  for (int r = 0; r < R; ++r)
+  const __m512i zero[2] = {_mm512_loadu_si512(b + kNr), _mm512_loadu_si512(b + kNr + 16)};
+  const __m512 scale[2] = {_mm512_loadu_ps(ws), _mm512_loadu_ps(ws + 16)};
+#pragma GCC unroll 4
+  for (int r = 0; r < R; ++r) {
+    const __m512i sum = _mm512_set1_epi32(static_cast<int>(a[kMr + r]));
+    const __m512 x = _mm512_set1_ps(xs[r]);
 #pragma GCC unroll 2
-    for (int n = 0; n < kNr; n += 16) {
-      const __m512i all = _mm512_dpwssd_epi32(_mm512_loadu_si512(sums + r * kNr + n), _mm512_loadu_si512(b + kNr + n),
-                                              _mm512_set1_epi32(static_cast<int>(a[kMr + r])));
-      const __m512 before = add ? _mm512_loadu_ps(c + r * ldc + n) : _mm512_setzero_ps();
-      const __m512 scale = _mm512_mul_ps(_mm512_loadu_ps(ws + n), _mm512_set1_ps(xs[r]));
-      _mm512_storeu_ps(c + r * ldc + n, _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), scale, before));
+    for (int v = 0; v < 2; ++v) {
+      float* out = c + r * ldc + 16 * v;
+      const __m512i all = _mm512_dpwssd_epi32(_mm512_loadu_si512(sums + r * kNr + 16 * v), zero[v], sum);
+      const __m512 before = add ? _mm512_loadu_ps(out) : _mm512_setzero_ps();
+      _mm512_storeu_ps(out, _mm512_fmadd_ps(_mm512_cvtepi32_ps(all), _mm512_mul_ps(scale[v], x), before));
     }
+  }
 }
 // sums [R][nr] = q x over one group; B's two halves of numbers stand in the halves of the same bytes.
 template <int R>
@@ -197,7 +202,7 @@ void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t pan
 // For M rows; what is packed for one serves the others.
 Form form_for([[maybe_unused]] int64_t M) {
 #ifdef PUYU_ISA_avx512
-  if (features().avx512_vnni && M <= kFewRows) return {&kFew, pack_quantized};
+  if (features().avx512_vnni && M <= 2 * kFewRows) return {&kFew, pack_quantized};
   if (features().avx512_vnni) return {&kMany, pack_quantized, nullptr, unpack_panel, kChunk * kBWords * kNr};
 #endif
   return {&kPlain, pack_quantized};
