@@ -40,9 +40,8 @@ struct Product {
   const uint32_t *a, *b;
   int64_t M, N, K;
   int64_t rows;  // of a panel of A
+  int64_t a_panels, b_panels;
   const MatmulOut& out;
-  int64_t pa() const { return ceil_div(M, rows); }  // panels
-  int64_t pb() const { return ceil_div(N, m.nr); }
 };
 
 // One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
@@ -55,38 +54,54 @@ Ahead ahead_of(const Form& form, const uint32_t* b, int64_t pass, int64_t passes
   return {here + form.b_chunk() * (4 + 2 * pass), here, 64};
 }
 
+// The panels of A that a job has, one after another for each of its panels of B.
+struct Place {
+  int64_t i0, i1, j0, i = i0, j = j0;
+  int64_t tile() const { return (j - j0) * (i1 - i0) + i - i0; }
+  void next() {
+    if (++i == i1) i = i0, ++j;
+  }
+};
+
+// Chunk `chunk` of K at one place, into the job's tile there.
+void run_chunk(const Product& p, int64_t chunk, const Place& at, Scratch& scratch) {
+  const Micro& m = p.m;
+  const uint32_t* b = p.b + (chunk * p.b_panels + at.j) * p.form.b_chunk();
+  const Ahead ahead = ahead_of(p.form, b, at.i - at.i0, at.i1 - at.i0);
+  if (p.form.unpack) {
+    if (at.i == at.i0) p.form.unpack(m, scratch.b, p.b, chunk, at.j, p.b_panels);
+    b = scratch.b;
+  }
+  m.run[imin(p.rows, p.M - at.i * p.rows) - 1](scratch.c + at.tile() * m.mr * m.nr, m.nr,
+                                               p.a + (chunk * p.a_panels + at.i) * m.a_chunk(), b,
+                                               imin(kChunk, m.blocks(p.K) - chunk * kChunk), chunk > 0, ahead);
+}
+
 // A panels [i0, i1) times B panels [j0, j1).
 void block_job(const Product& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, Scratch& scratch) {
   const Micro& m = p.m;
-  const int64_t blocks = m.blocks(p.K), tile = m.mr * m.nr, pa = p.pa(), pb = p.pb();
-  const int64_t rows = i1 - i0, runs = rows * (j1 - j0), last = ceil_div(blocks, kChunk) - 1;
-  auto tile_at = [&](int64_t i, int64_t j) { return scratch.c + ((j - j0) * rows + i - i0) * tile; };
-  auto run = [&](int64_t chunk, int64_t r) {
-    const int64_t i = i0 + r % rows, j = j0 + r / rows;
-    const uint32_t* b = p.b + (chunk * pb + j) * p.form.b_chunk();
-    const Ahead ahead = ahead_of(p.form, b, i - i0, rows);
-    if (p.form.unpack && i == i0) p.form.unpack(m, scratch.b, p.b, chunk, j, pb);
-    if (p.form.unpack) b = scratch.b;
-    m.run[imin(p.rows, p.M - i * p.rows) - 1](tile_at(i, j), m.nr, p.a + (chunk * pa + i) * m.a_chunk(), b,
-                                              imin(kChunk, blocks - chunk * kChunk), chunk > 0, ahead);
-  };
+  const int64_t runs = (i1 - i0) * (j1 - j0), last = ceil_div(m.blocks(p.K), kChunk) - 1;
   m.begin();
-  for (int64_t chunk = 0; chunk < last; ++chunk)
-    for (int64_t r = 0; r < runs; ++r) run(chunk, r);
+  for (int64_t chunk = 0; chunk < last; ++chunk) {
+    Place at{i0, i1, j0};
+    for (int64_t r = 0; r < runs; ++r, at.next()) run_chunk(p, chunk, at, scratch);
+  }
   with_type(p.out.type, [&](auto tag) {
     using T = decltype(tag);
-    auto store = [&](int64_t r) {
-      const int64_t i = i0 + r % rows, j = j0 + r / rows;
-      store_tile<T>(tile_at(i, j), m.nr, imin(p.rows, p.M - i * p.rows), imin(m.nr, p.N - j * m.nr), i * p.rows,
-                    j * m.nr, p.out);
+    Place at{i0, i1, j0}, done = at;
+    auto store = [&] {
+      store_tile<T>(scratch.c + done.tile() * m.mr * m.nr, m.nr, imin(p.rows, p.M - done.i * p.rows),
+                    imin(m.nr, p.N - done.j * m.nr), done.i * p.rows, done.j * m.nr, p.out);
+      done.next();
     };
     // A tile leaves a few tiles after it was finished: its own store has reached the cache by then, and the writing
     // overlaps the next products.
     constexpr int64_t kLag = 3;
-    for (int64_t r = 0; r < runs + kLag; ++r) {
-      if (r < runs) run(last, r);
-      if (r >= kLag) store(r - kLag);
+    for (int64_t r = 0; r < runs; ++r, at.next()) {
+      run_chunk(p, last, at, scratch);
+      if (r >= kLag) store();
     }
+    for (int64_t r = 0; r < imin(runs, kLag); ++r) store();
   });
 }
 
@@ -96,10 +111,10 @@ struct Jobs {
   int64_t rows, cols;
 };
 Jobs jobs_for(const Product& p, int64_t threads) {
-  const int64_t rows = ceil_div(p.pa(), kTileM / p.m.mr);
-  int64_t cols = imax(ceil_div(p.pb(), kTileN / p.m.nr), ceil_div(4 * threads, rows));
+  const int64_t rows = ceil_div(p.a_panels, kTileM / p.m.mr);
+  int64_t cols = imax(ceil_div(p.b_panels, kTileN / p.m.nr), ceil_div(4 * threads, rows));
   if (rows % threads != 0) cols = ceil_div(cols, threads) * threads;
-  return {rows, imin(cols, p.pb())};
+  return {rows, imin(cols, p.b_panels)};
 }
 
 // Panels of nearly the same number of rows: 16 rows are 8 and 8, not 12 and 4.
@@ -120,7 +135,7 @@ void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N
   if (b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.b_size(K, pn)));
   const int threads = omp_get_max_threads();
   auto* tiles = per_thread<Scratch>(ctx, threads);
-  const Product p{m, form, pa, b ? pb : static_cast<const uint32_t*>(packed_b), M, N, K, a.panel_rows, out};
+  const Product p{m, form, pa, b ? pb : static_cast<const uint32_t*>(packed_b), M, N, K, a.panel_rows, pm, pn, out};
   const Jobs jobs = jobs_for(p, threads);
 #pragma omp parallel if (M * N * K > 200000)
   {

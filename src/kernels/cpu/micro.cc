@@ -36,7 +36,7 @@ PUYU_INLINE nvf nsplat(const float* p) {
 PUYU_INLINE void nstore(float* p, nvf v) { *reinterpret_cast<nvf_u*>(p) = v; }
 
 template <int R>
-void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, Ahead) {
+void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, const Ahead&) {
   nvf acc[R][kNv];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
@@ -66,7 +66,7 @@ typedef int32_t nvi_u __attribute__((vector_size(kBytes), aligned(4), may_alias)
 
 // int8 without instructions for it: bytes widened one by one. Right everywhere, fast nowhere.
 template <int R>
-void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, Ahead) {
+void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, const Ahead&) {
   for (int r = 0; r < R; ++r) {
     nvi acc[kNv] = {};
     for (int64_t k = 0; k < kblocks * kBlock; ++k) {
@@ -89,7 +89,8 @@ void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64
 // columns' sums.
 template <int R, bool kSignedA>
 __attribute__((target("avx512vnni"))) void run_vnni(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                    int64_t kblocks, bool add, Ahead ahead) {
+                                                    int64_t kblocks, bool add, const Ahead& from) {
+  Ahead ahead = from;
   __m512i acc[R][kNv];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
@@ -116,7 +117,8 @@ __attribute__((target("avx512vnni"))) void run_vnni(float* c, int64_t ldc, const
 }
 template <int R>
 __attribute__((target("avx512bf16"))) void run_bf16(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                    int64_t kblocks, bool add, Ahead ahead) {
+                                                    int64_t kblocks, bool add, const Ahead& from) {
+  Ahead ahead = from;
   __m512 acc[R][kNv];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r)
@@ -155,7 +157,7 @@ __attribute__((target("amx-tile"))) void begin_amx() {
 template <int kRows, bool kInt8>
 __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void run_amx(float* c, int64_t ldc, const uint32_t* a,
                                                                    const uint32_t* b, int64_t kblocks, bool add,
-                                                                   Ahead) {
+                                                                   const Ahead&) {
   constexpr bool kBoth = kRows == 32;
   const int64_t row = ldc * 4;
   float* lower = c + 16 * ldc;

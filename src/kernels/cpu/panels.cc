@@ -87,11 +87,12 @@ PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t 
   int64_t ld = o.ld;
   const T* p = src + (o.k_contiguous ? i0 * ld + k0 : k0 * ld + i0);
   if (ni < 16 || nk < kn) {  // at the border: copy what is there into zeros
-    __builtin_memset(edge, 0, sizeof edge);
-    int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni;
+    const int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni;
+    const int64_t all_rows = o.k_contiguous ? 16 : kn, all_cols = o.k_contiguous ? kn : 16;
+    __builtin_memset(edge, 0, sizeof(T) * static_cast<size_t>(all_rows * all_cols));
     for (int64_t r = 0; r < rows; ++r)
-      __builtin_memcpy(edge + r * 64, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
-    p = edge, ld = 64;
+      __builtin_memcpy(edge + r * all_cols, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
+    p = edge, ld = all_cols;
   }
   if (o.k_contiguous) {
     for (int r = 0; r < 16; ++r) words_along_k(b.w[r], p + r * ld, pairs);

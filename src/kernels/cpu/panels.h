@@ -33,7 +33,7 @@ struct Micro {
   int per_word;  // elements in a word: 1 f32, 2 bf16, 4 int8
   // c [mr x nr, row stride ldc] = or += a * b over kblocks blocks of K; for int8 c holds int32.
   using Run = void (*)(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add,
-                       Ahead ahead);
+                       const Ahead& ahead);
   const Run* run;        // [mr]: run[r - 1] computes the panel's first r rows, each the same bits as in run[mr - 1]
   void (*begin)();       // once per thread before run (AMX tile shapes)
   int offset = 0;        // what A's elements are packed with on top (int8 by way of uint8)

@@ -105,7 +105,8 @@ __attribute__((target("avx512vnni"))) void sum_nibbles(int32_t* sums, const uint
 }
 template <int R>
 __attribute__((target("avx512vnni"))) void run_few(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                   int64_t kblocks, bool add, Ahead ahead) {
+                                                   int64_t kblocks, bool add, const Ahead& from) {
+  Ahead ahead = from;
   alignas(64) int32_t sums[R * kNr];
   for (int64_t g = 0; g < ceil_div(kblocks, kGroupBlocks); ++g) {
     sum_nibbles<R>(sums, a + 2 * kFewRows, b + 2 * kNr, ahead);
@@ -116,7 +117,8 @@ __attribute__((target("avx512vnni"))) void run_few(float* c, int64_t ldc, const 
 }
 template <int R>
 __attribute__((target("avx512vnni"))) void run_many(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                    int64_t kblocks, bool add, Ahead ahead) {
+                                                    int64_t kblocks, bool add, const Ahead& from) {
+  Ahead ahead = from;
   alignas(64) int32_t sums[R * kNr];
   const Micro::Run run = micro_int8_uint8().run[R - 1];
   for (int64_t g = 0; g < ceil_div(kblocks, kGroupBlocks); ++g) {
@@ -153,7 +155,7 @@ const Micro kMany = {kManyRows, kNr, 4, kRunMany, nothing, 0, 1, kAWords, kUnpac
 
 constexpr int kPlainMr = 4;
 template <int R>
-void run_plain(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, Ahead) {
+void run_plain(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, const Ahead&) {
   for (int64_t g = 0; g < ceil_div(kblocks, kGroupBlocks); ++g)
     for (int64_t r = 0; r < R; ++r) {
       const uint32_t* group = a + g * kGroupBlocks * kAWords * kPlainMr;
