@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/temp_dir_test_util.h"
@@ -95,6 +96,42 @@ TEST(Engine, PromptsHaveLogProbsToo) {
         EXPECT_EQ(given[i][t].top[0].id == given[i][t].id, score.greedy[t] != 0);
       }
     }
+  }
+}
+
+// A model with biases serves as it trains, with every kind of weights; the biases themselves are never quantised.
+TEST(Engine, BiasesServeAsTheyTrain) {
+  ModelConfig c = tiny();
+  c.qkv_bias = c.wo_bias = true;
+  Weights w = random_weights(c, DType::kBF16);
+  const auto prompts = prompts_of({5, 70, 1});
+  EngineOptions options;
+  Engine engine(w, options);
+  const auto got = engine.generate_tokens(prompts, sampling(40), {});
+  for (size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(got[i].logp, training_logp(w, prompts[i], got[i].tokens)) << i;
+  for (const char* scheme : {"w8a8", "w4a16"}) {
+    options.weights = scheme;
+    Engine small(w, options);
+    const auto mean_distance = [&](Engine& e) {  // from the log-probs of the exact model
+      double sum = 0, n = 0;
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        std::vector<int32_t> all = prompts[i];
+        all.insert(all.end(), got[i].tokens.begin(), got[i].tokens.end());
+        e.score({all}, [&](size_t, const Engine::Score& s) {
+          for (size_t t = 0; t < got[i].logp.size(); ++t, ++n)
+            sum += std::fabs(s.logp[prompts[i].size() - 1 + t] - got[i].logp[t]);
+        });
+      }
+      return sum / n;
+    };
+    const double with = mean_distance(small);
+    EXPECT_LT(with, 0.5) << scheme;
+    Weights without = random_weights(c, DType::kBF16);
+    for (auto& layer : without.copy.tensors.layers)
+      for (Tensor t : {layer.wqkv_bias, layer.wo_bias})
+        for (int64_t i = 0; i < t.numel(); ++i) t.as<BF16>()[i] = to_bf16(0);
+    Engine none(without, options);
+    EXPECT_GT(mean_distance(none), 2 * with) << scheme;  // the bound above means something
   }
 }
 

@@ -66,6 +66,10 @@ void linear(Ctx&, Tensor y, Tensor x, Tensor w, Tensor residual = {});
 void linear_dx(Ctx&, Tensor dx, Tensor dy, Tensor w, bool accumulate = false);
 // dw += dy^T x.   dw: f32 [N, K]
 void linear_dw(Ctx&, Tensor dw, Tensor dy, Tensor x);
+// y[t] += b.   y: act [T, N]  b: act [N]
+void add_bias(Ctx&, Tensor y, Tensor b);
+// db += sum_t dy[t], tokens in order.   db: f32 [N]
+void add_bias_backward(Ctx&, Tensor db, Tensor dy);
 // Bytes and order of a weight packed once for many small products (decode). dst: u8 [packed_weight_bytes].
 int64_t packed_weight_bytes(const Ctx&, Tensor w);
 Tensor pack_weight(Ctx&, void* dst, Tensor w);

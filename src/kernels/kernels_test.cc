@@ -482,6 +482,20 @@ TEST_P(Kernels, EmbeddingAndRows) {
   EXPECT_EQ(get(back.rows(0, 1)), Vec<double>(D, 0.0));
 }
 
+TEST_P(Kernels, Bias) {
+  for (int64_t N : {1, 16, 37, 4100}) {
+    const int64_t T = 19;
+    Vec<double> y = random(T * N), b = random(N), dy = random(T * N), db(N), start = random(N);
+    for (size_t i = 0; i < dy.size(); ++i) db[i % N] += dy[i];
+    Tensor Y = put(y, {T, N}), DB = put(start, {N}, DType::kF32);
+    add_bias(ctx, Y, put(b, {N}));
+    near(Y, ref::add_bias(y, b), "y");
+    add_bias_backward(ctx, DB, put(dy, {T, N}));
+    for (int64_t i = 0; i < N; ++i) db[i] += start[i];  // +=
+    near(DB, db, "db");
+  }
+}
+
 TEST_P(Kernels, AddCastSumSquares) {
   const int64_t n = 40001;
   Vec<double> a = random(n), b = random(n), sum(n);
