@@ -24,8 +24,6 @@ constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
 constexpr int32_t kNotReached = -2;  // the id in a row whose guess was wrong
 
-int64_t context_of(const ModelConfig& c, const EngineOptions& o) { return o.context ? o.context : c.context(); }
-
 SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
   return {o.max_batch, o.max_tokens_per_step, pages_for(cache_tokens(c, o)), o.prefix_cache};
 }
@@ -57,6 +55,8 @@ ModelConfig serving_config(ModelConfig c, const EngineOptions& o) {
          "; a longer context needs rope_factor (dynamic NTK)");
   return c;
 }
+
+int64_t context_of(const ModelConfig& c, const EngineOptions& o) { return o.context ? o.context : c.context(); }
 
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o) {
   return o.kv_tokens ? o.kv_tokens : std::max(context_of(c, o), o.max_batch * 512);
@@ -131,7 +131,9 @@ void Engine::check_ids(std::span<const int32_t> ids) const {
            "; is this the model's own tokenizer?");
 }
 
-int64_t Engine::submit(Request request) {
+int64_t Engine::submit(Request request) { return submit(std::move(request), 1); }
+
+int64_t Engine::submit(Request request, int64_t least_answer) {
   validate(request.sampling);
   check_ids(request.prompt);
   for (auto [bias_id, bias] : request.sampling.logit_bias) check_ids({&bias_id, 1});
@@ -143,7 +145,7 @@ int64_t Engine::submit(Request request) {
     fail("[engine] there is no adapter ", request.adapter, "; expected one that add_adapter() gave");
   const auto n = static_cast<int64_t>(request.prompt.size());
   if (n == 0) fail("[engine] the prompt is empty; expected at least one token");
-  if (n >= context_length())
+  if (n + least_answer > context_length())
     fail("[engine] the prompt has ", n, " tokens; prompt and answer together may have ", context_length());
   const int64_t id = next_id_++;
   Active& a = active_[id];
@@ -420,7 +422,9 @@ void Engine::abort_all() {
   while (!active_.empty()) finish(active_.begin()->first, FinishReason::kAborted);
 }
 
-void Engine::run(std::vector<Request> requests) {
+void Engine::run(std::vector<Request> requests) { run(std::move(requests), 1); }
+
+void Engine::run(std::vector<Request> requests, int64_t least_answer) {
   struct AbortRest {  // also when a later request is refused: callbacks point into the caller's frame
     Engine& engine;
     std::vector<int64_t> ids;
@@ -428,7 +432,7 @@ void Engine::run(std::vector<Request> requests) {
       for (int64_t id : ids) engine.abort(id);
     }
   } rest{*this, {}};
-  for (Request& r : requests) rest.ids.push_back(submit(std::move(r)));
+  for (Request& r : requests) rest.ids.push_back(submit(std::move(r), least_answer));
   while (!interrupted() && step()) continue;
 }
 
@@ -448,55 +452,6 @@ std::vector<Rollout> Engine::generate_tokens(const std::vector<std::vector<int32
     r.on_finish = [&o = out[i]](FinishReason reason) { o.reason = reason; };
   }
   run(std::move(requests));
-  return out;
-}
-
-// Packs sequences into batches of max_tokens_per_step; longer ones stand alone.
-void Engine::score(const std::vector<std::vector<int32_t>>& sequences,
-                   const std::function<void(size_t, const Score&)>& done) {
-  for (const auto& s : sequences) {
-    check_ids(s);
-    if (s.size() < 2 || static_cast<int64_t>(s.size()) > context_of(rope_config_, options_))
-      fail("[engine] expected 2 to ", context_of(rope_config_, options_), " tokens to score, got ", s.size());
-  }
-  for (size_t begin = 0, end; begin < sequences.size(); begin = end) {
-    if (interrupted()) fail("[engine] interrupted after scoring ", begin, " of ", sequences.size(), " sequences");
-    Batch b;
-    for (end = begin; end < sequences.size(); ++end) {
-      const auto n = static_cast<int64_t>(sequences[end].size());
-      if (end > begin && b.tokens() + n > options_.max_tokens_per_step) break;
-      b.add(sequences[end].data(), n);
-    }
-    const std::vector<Score> scores = score_batch(b);
-    for (size_t i = begin; i < end; ++i) done(i, scores[i - begin]);
-  }
-}
-
-std::vector<Engine::Score> Engine::score_batch(const Batch& b) {
-  ScratchScope scope(activations_);
-  const int64_t T = b.tokens();
-  std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
-  target.push_back(-1);
-  for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
-  const int64_t hd = weights_.config.hd();
-  Tensor rope_table = activations_.alloc(DType::kF32, {T, hd});
-  Batch rows = b;
-  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
-    const std::shared_ptr<const RopeAngles> angles = rope_for(b.cu[i + 1] - b.cu[i]);
-    for (int32_t t = b.cu[i]; t < b.cu[i + 1]; ++t)
-      write_rope_row(*angles, b.positions[static_cast<size_t>(t)], rope_table.as<float>() + t * hd);
-  }
-  std::iota(rows.positions.begin(), rows.positions.end(), 0);
-  Tensor h = model_forward(ctx_, activations_, weights_.config, packed_, weights_.compute, b.ids.data(), T,
-                           rows.sequences(rope_table), nullptr);
-  Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
-  fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
-  std::vector<Score> out;
-  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
-    const int32_t from = b.cu[i], to = b.cu[i + 1] - 1;
-    out.push_back(
-        {{logp.as<float>() + from, logp.as<float>() + to}, {best.as<int32_t>() + from, best.as<int32_t>() + to}});
-  }
   return out;
 }
 

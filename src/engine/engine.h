@@ -73,6 +73,7 @@ ModelConfig serving_config(ModelConfig c, const EngineOptions& o);
 // What the head is quantised to when the blocks are to `weights`: 8 bits rather than 4, as they are rather than 4 and
 // f16.
 std::string head_scheme(const std::string& weights);
+int64_t context_of(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config(); likewise
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config()
 
 struct Rollout {
@@ -110,7 +111,8 @@ class Engine {
                                        const SamplingOptions& sampling, std::span<const int32_t> stop_ids);
 
   // Scores given tokens: for each sequence, of each token after the first, its log-prob and whether it was the most
-  // likely. [i] belongs to token i + 1.
+  // likely. [i] belongs to token i + 1. A quantised cache is scored as it answers: through the cache (score.cc). `done`
+  // comes in any order.
   struct Score {
     std::vector<float> logp;
     std::vector<uint8_t> greedy;
@@ -153,6 +155,10 @@ class Engine {
   bool next_is_due(const Row& row, int32_t chosen) const;
   void count_guesses(const std::vector<Row>& rows, const std::vector<Token>& tokens);
   void add_top(Tensor logits, const std::vector<Row>& rows, std::vector<Token>& tokens);
+  int64_t submit(Request request, int64_t least_answer);  // tokens that must fit behind the prompt
+  void run(std::vector<Request> requests, int64_t least_answer);
+  void score_cached(const std::vector<std::vector<int32_t>>& sequences,
+                    const std::function<void(size_t, const Score&)>& done);
   std::vector<Score> score_batch(const Batch& b);
   void deliver(int64_t id, const Token& token, bool more);
   void finish(int64_t id, FinishReason reason);
