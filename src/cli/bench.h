@@ -54,5 +54,6 @@ TrainSpeed measure_training(const BenchOptions& options, int64_t hidden);
 int run_bench_limits(const BenchOptions& options);
 int run_bench_train(const BenchOptions& options);
 int run_bench_generate(const BenchOptions& options);
+int run_bench_serve(const std::vector<std::string>& argv);  // its options are of its own
 
 }  // namespace puyu
