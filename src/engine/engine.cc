@@ -25,7 +25,7 @@ constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 constexpr int32_t kNotReached = -2;  // the id in a row whose guess was wrong
 
 SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
-  return {o.max_batch, o.max_tokens_per_step, pages_for(cache_tokens(c, o)), o.prefix_cache};
+  return {o.max_batch, o.max_tokens_per_step, pages_for(cache_tokens(c, o)), o.prefix_cache, o.ageing_tokens};
 }
 
 int checked_bits(int bits) {
@@ -77,7 +77,6 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
   if (options.draft_tokens < 1 || options.draft_tokens > 64)
     fail("[engine] draft_tokens: expected 1 to 64, got ", options.draft_tokens);
   check_scheme(options.weights);
-  if (weights.head != Head::kLanguage) fail("[engine] expected a language model, got one with a value head");
   refresh();
 }
 
@@ -100,7 +99,10 @@ void Engine::refresh() {
     if (matrix && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
       drop_mapped_pages(from.data, static_cast<size_t>(from.nbytes()));
   });
-  output_ = pack(weights_.output(), head_scheme(options_.weights));
+  if (head() == Head::kValue)
+    output_ = weights_.output();  // one row: nothing to gain from packing, and quantised it would lose
+  else
+    output_ = pack(weights_.output(), head_scheme(options_.weights));
 }
 
 Tensor Engine::pack(Tensor w, const std::string& scheme) {
@@ -131,22 +133,38 @@ void Engine::check_ids(std::span<const int32_t> ids) const {
            "; is this the model's own tokenizer?");
 }
 
-int64_t Engine::submit(Request request) { return submit(std::move(request), 1); }
-
-int64_t Engine::submit(Request request, int64_t least_answer) {
+void Engine::check(const Request& request) const {
   validate(request.sampling);
+  if (request.wants == Request::Wants::kAnswer && head() != Head::kLanguage)
+    fail("[engine] this is a reward model: it gives scores and no answers");
+  if (request.wants == Request::Wants::kValue && head() != Head::kValue)
+    fail("[engine] this model has no value head: it gives answers and no scores");
   check_ids(request.prompt);
   for (auto [bias_id, bias] : request.sampling.logit_bias) check_ids({&bias_id, 1});
   for (const auto& bad : request.bad_ids) {
     if (bad.empty()) fail("[engine] a sequence of forbidden ids is empty; expected at least one id");
     check_ids(bad);
   }
-  if (request.adapter < -1 || request.adapter >= static_cast<int>(adapters_.size()))
-    fail("[engine] there is no adapter ", request.adapter, "; expected one that add_adapter() gave");
+  if (const int p = request.claim.priority; p < -kMaxPriority || p > kMaxPriority)
+    fail("[engine] priority: expected ", -kMaxPriority, " to ", kMaxPriority, ", got ", p);
+  check_adapter(request.adapter);
   const auto n = static_cast<int64_t>(request.prompt.size());
   if (n == 0) fail("[engine] the prompt is empty; expected at least one token");
-  if (n + least_answer > context_length())
+  const bool answers = request.wants == Request::Wants::kAnswer && !request.prompt_alone;
+  if (!answers && n > context_length())
+    fail("[engine] the text has ", n, " tokens; the longest that this server takes has ", context_length());
+  if (answers && n >= context_length())
     fail("[engine] the prompt has ", n, " tokens; prompt and answer together may have ", context_length());
+}
+
+void Engine::check_adapter(int adapter) const {
+  if (adapter < -1 || adapter >= static_cast<int>(adapters_.size()))
+    fail("[engine] there is no adapter ", adapter, "; expected one that add_adapter() gave");
+}
+
+int64_t Engine::submit(Request request) {
+  check(request);
+  const auto n = static_cast<int64_t>(request.prompt.size());
   const int64_t id = next_id_++;
   Active& a = active_[id];
   a.stream = prompt_hash(request.prompt) + request.sample;
@@ -155,7 +173,8 @@ int64_t Engine::submit(Request request, int64_t least_answer) {
   a.guesses = options_.draft_tokens;
   // Keys depend on the RoPE base and the adapter, so prefixes are shared within one of both only.
   const uint64_t domain = std::bit_cast<uint64_t>(rope_base(rope_config_, n)) + static_cast<uint64_t>(request.adapter);
-  scheduler_.add(id, std::move(request.prompt), domain, request.prompt_logprobs < 0);
+  const bool reuse = request.prompt_logprobs < 0 && request.wants != Request::Wants::kEmbedding;
+  scheduler_.add(id, std::move(request.prompt), domain, reuse, request.claim);
   a.request = std::move(request);
   return id;
 }
@@ -178,6 +197,7 @@ void Engine::guess() {
   std::vector<std::span<const int32_t>> sequences;
   int most = 0;
   for (int64_t id : scheduler_.decoding()) {
+    if (active_.at(id).request.wants != Request::Wants::kAnswer) continue;
     ids.push_back(id), sequences.push_back(scheduler_.tokens(id));
     most = std::max(most, active_.at(id).guesses);
   }
@@ -212,6 +232,7 @@ bool Engine::step() {
     scheduler_.undo(work);  // or the prefix cache would keep pages that were never filled
     throw;
   }
+  deliver_values(work);
   count_guesses(rows, tokens);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (tokens[i].id == kNotReached || !active_.contains(rows[i].id)) continue;  // a callback may abort another
@@ -272,6 +293,7 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
     paged.k_pages = kv_.k[l], paged.v_pages = kv_.v[l];
     block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table, lora}, nullptr);
   }
+  pool(work, x);
   Tensor logits = activations_.alloc(DType::kF32, {n, c.vocab_size});
   if (n == 0) return logits;
   Tensor due = activations_.alloc(weights_.compute, {n, c.hidden_size}),
@@ -284,6 +306,7 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
 
 void Engine::add_rows(const Scheduler::Work& w, std::vector<Row>& rows) const {
   const Active& a = active_.at(w.id);
+  if (a.request.wants != Request::Wants::kAnswer) return;
   if (a.request.prompt_logprobs >= 0)  // again only after a preemption: then they were delivered
     for (size_t p = std::max(static_cast<size_t>(w.begin), a.scored) + 1; p < a.prompt; ++p) {
       if (p > static_cast<size_t>(w.end)) break;
@@ -422,9 +445,7 @@ void Engine::abort_all() {
   while (!active_.empty()) finish(active_.begin()->first, FinishReason::kAborted);
 }
 
-void Engine::run(std::vector<Request> requests) { run(std::move(requests), 1); }
-
-void Engine::run(std::vector<Request> requests, int64_t least_answer) {
+void Engine::run(std::vector<Request> requests) {
   struct AbortRest {  // also when a later request is refused: callbacks point into the caller's frame
     Engine& engine;
     std::vector<int64_t> ids;
@@ -432,7 +453,7 @@ void Engine::run(std::vector<Request> requests, int64_t least_answer) {
       for (int64_t id : ids) engine.abort(id);
     }
   } rest{*this, {}};
-  for (Request& r : requests) rest.ids.push_back(submit(std::move(r), least_answer));
+  for (Request& r : requests) rest.ids.push_back(submit(std::move(r)));
   while (!interrupted() && step()) continue;
 }
 
