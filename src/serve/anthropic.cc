@@ -152,6 +152,9 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
     r.guided = output_format(v);
   } else if (key == "thinking") {
     if (member(v, "type", key) != Json("disabled")) refuse(key, "this model does not think; expected \"disabled\"");
+  } else if (key == "thread") {  // by this code the client knows to send the whole dialogue instead
+    throw ApiError(400, "'thread': this server keeps no dialogues; send all messages", key,
+                   "thread_unsupported_request");
   } else if (key == "stop" || key == "max_completion_tokens" || !read_sampling(key, v, r.sampling)) {
     refuse(key, "unknown field of a message");
   }
@@ -186,6 +189,7 @@ std::string anthropic_error_body(const ApiError& e) {
   j["type"] = "error";
   j["error"]["type"] = type;
   j["error"]["message"] = e.what();
+  if (!e.code.empty()) j["error"]["details"]["error_code"] = e.code;
   return j.dump();
 }
 
