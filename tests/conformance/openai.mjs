@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import OpenAI from "openai";
-import { collect, failure, serve } from "./server.mjs";
+import { collect, failure, metrics, serve, until } from "./server.mjs";
 
 const url = await serve();
 const client = new OpenAI({ baseURL: url + "/v1", apiKey: "none", maxRetries: 0 });
@@ -204,8 +204,17 @@ test("wrong types and values are 400 with the field's name", async () => {
     assert.equal(e.param, field);
     assert.equal(e.type, "invalid_request_error");
   }
-  const e = await failure(chat({ messages: [{ role: "king", content: "x" }] }));
-  assert.equal(e.param, "messages[0].role");
+  const places = [
+    [[{ role: "king", content: "x" }], "messages[0].role"], [[{ content: "x" }], "messages[0].role"], [[7], "messages[0]"],
+    [[...messages, { role: "user", content: 7 }], "messages[1].content"],
+    [[{ role: "user", content: [{ type: "text", text: 7 }] }], "messages[0].content[0].text"],
+    [[{ role: "user", content: [{ type: "image_url", image_url: {} }] }], "messages[0].content[0]"],
+    [[{ role: "tool", content: "x" }], "messages[0].tool_call_id"],
+  ];
+  for (const [turns, param] of places) assert.equal((await failure(chat({ messages: turns }))).param, param);
+  const completion = [["prompt", 7], ["prompt", [[]]], ["logprobs", 21], ["echo", "yes"], ["suffix", "x"], ["messages", messages]];
+  for (const [field, value] of completion)
+    assert.match((await failure(complete({ [field]: value }))).param, new RegExp(`^${field}`));
 });
 
 test("metrics in Prometheus' format", async () => {
@@ -247,6 +256,25 @@ test("a client that aborts in mid-stream frees its place", async () => {
   }
   const answer = await patient(() => other.chat.completions.create(ask));
   assert.equal(answer.usage.completion_tokens, 12);
+});
+
+test("an abort in mid-stream frees everything at once, and is counted as one", async () => {
+  const one = await serve();
+  const other = new OpenAI({ baseURL: one + "/v1", apiKey: "none", maxRetries: 0 });
+  const aborted = 'puyu_answers_total{reason="aborted"}';
+  assert.equal((await metrics(one))[aborted], 0);
+  for (const [i, path] of ["chat/completions", "responses"].entries()) {
+    const long = { model: "tiny", temperature: 1, stream: true, ignore_eos: true };
+    const stream = path === "responses"
+      ? await other.responses.create({ ...long, input: "hello", max_output_tokens: 900 })
+      : await other.chat.completions.create({ ...long, messages, max_tokens: 300, n: 3 });
+    let pieces = 0;
+    for await (const _ of stream) if (++pieces > 8) break;  // leaving the loop aborts
+    const after = await until(() => metrics(one), (m) => m.puyu_sequences_running + m.puyu_sequences_waiting === 0);
+    assert.equal(after.puyu_kv_tokens_used, 0);
+    assert.equal(after.puyu_requests_pending, 0);
+    assert.equal(after[aborted], i === 0 ? 3 : 4);
+  }
 });
 
 test("keys and origins", async () => {
