@@ -27,21 +27,29 @@ Json usage_of(const AnswerChoice& c) {
   return u;
 }
 
-// A content block. A call that was cut off has no input that could stand in a body: it is text, as the model wrote it.
+// The arguments of a call, or null where they are no JSON: cut off, or with a key that stands there twice.
+Json input_of(const AnswerPart& p) {
+  if (!p.complete) return {};
+  try {
+    return Json::parse(p.text, "call");
+  } catch (const Error&) { return {}; }  // the caller shows what was written
+}
+
+// A content block. What has no input that could stand in a body is text, as the model wrote it.
 Json block_of(const AnswerPart& p, bool begins) {
   Json j = Json::object();
-  if (p.call && (begins || p.complete)) {
+  Json input = begins ? Json::object() : p.call ? input_of(p) : Json();
+  if (p.call && !input.is_null()) {
     j["type"] = "tool_use";
     j["id"] = "toolu_" + p.id;
     j["name"] = p.name;
-    j["input"] = begins ? Json::object() : Json::parse(p.text, "call");
+    j["input"] = std::move(input);
     return j;
   }
+  const std::string written =
+      cat("<|action_start|><|plugin|>\n{\"name\": ", Json(p.name).dump(), ", \"parameters\": ", p.text);
   j["type"] = "text";
-  j["text"] = begins ? ""
-              : p.call
-                  ? cat("<|action_start|><|plugin|>\n{\"name\": ", Json(p.name).dump(), ", \"parameters\": ", p.text)
-                  : p.text;
+  j["text"] = begins ? "" : p.call ? written : p.text;
   return j;
 }
 
