@@ -44,30 +44,34 @@ struct Product {
   const MatmulOut& out;
 };
 
-// One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
-// memory works while all of them compute.
-Ahead ahead_of(const Form& form, const uint32_t* b, int64_t pass, int64_t passes) {
-  constexpr int64_t kNear = 2048;
-  const auto* here = reinterpret_cast<const char*>(b);
-  if (passes == 1) return {here + kNear, here + kNear + 64, 128};
-  if (pass > 1) return nothing_ahead(b);
-  return {here + form.b_chunk() * (4 + 2 * pass), here, 64};
-}
-
 // The panels of A that a job has, one after another for each of its panels of B.
 struct Place {
-  int64_t i0, i1, j0, i = i0, j = j0;
+  int64_t i0, i1, j0, j1, i = i0, j = j0;
   int64_t tile() const { return (j - j0) * (i1 - i0) + i - i0; }
   void next() {
     if (++i == i1) i = i0, ++j;
   }
 };
 
+// One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
+// memory works while all of them compute.
+Ahead ahead_of(const Product& p, int64_t chunk, const Place& at) {
+  constexpr int64_t kNear = 2048;
+  const int64_t passes = at.i1 - at.i0, pass = at.i - at.i0, bytes = p.form.b_chunk() * 4;
+  const auto* all = reinterpret_cast<const char*>(p.b);
+  const char* here = all + (chunk * p.b_panels + at.j) * bytes;
+  if (passes == 1) return {here + kNear, here + kNear + 64, 128};
+  const bool more = at.j + 1 < at.j1;
+  if (pass > 1 || (!more && (chunk + 1) * kChunk >= p.m.blocks(p.K))) return nothing_ahead(here);
+  const char* next = more ? here + bytes : all + ((chunk + 1) * p.b_panels + at.j0) * bytes;
+  return {next + bytes / 2 * pass, here, 64};
+}
+
 // Chunk `chunk` of K at one place, into the job's tile there.
 void run_chunk(const Product& p, int64_t chunk, const Place& at, Scratch& scratch) {
   const Micro& m = p.m;
   const uint32_t* b = p.b + (chunk * p.b_panels + at.j) * p.form.b_chunk();
-  const Ahead ahead = ahead_of(p.form, b, at.i - at.i0, at.i1 - at.i0);
+  const Ahead ahead = ahead_of(p, chunk, at);
   if (p.form.unpack) {
     if (at.i == at.i0) p.form.unpack(m, scratch.b, p.b, chunk, at.j, p.b_panels);
     b = scratch.b;
@@ -83,12 +87,12 @@ void block_job(const Product& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
   const int64_t runs = (i1 - i0) * (j1 - j0), last = ceil_div(m.blocks(p.K), kChunk) - 1;
   m.begin();
   for (int64_t chunk = 0; chunk < last; ++chunk) {
-    Place at{i0, i1, j0};
+    Place at{i0, i1, j0, j1};
     for (int64_t r = 0; r < runs; ++r, at.next()) run_chunk(p, chunk, at, scratch);
   }
   with_type(p.out.type, [&](auto tag) {
     using T = decltype(tag);
-    Place at{i0, i1, j0}, done = at;
+    Place at{i0, i1, j0, j1}, done = at;
     auto store = [&] {
       store_tile<T>(scratch.c + done.tile() * m.mr * m.nr, m.nr, imin(p.rows, p.M - done.i * p.rows),
                     imin(m.nr, p.N - done.j * m.nr), done.i * p.rows, done.j * m.nr, p.out);

@@ -83,25 +83,26 @@ PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t 
   const T* src = static_cast<const T*>(o.p);
   const bool pairs = per_word == 2;
   const int64_t kn = 16 * per_word, ni = imin(16, o.outer - i0), nk = imin(kn, o.k - k0);
+  const int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni, all_cols = o.k_contiguous ? kn : 16;
+  static const T zeros[64] = {};
   T edge[32 * 64];
   int64_t ld = o.ld;
   const T* p = src + (o.k_contiguous ? i0 * ld + k0 : k0 * ld + i0);
-  if (ni < 16 || nk < kn) {  // at the border: copy what is there into zeros
-    const int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni;
-    const int64_t all_rows = o.k_contiguous ? 16 : kn, all_cols = o.k_contiguous ? kn : 16;
-    __builtin_memset(edge, 0, sizeof(T) * static_cast<size_t>(all_rows * all_cols));
+  if (cols < all_cols) {  // at the border: copy what is there into zeros
+    __builtin_memset(edge, 0, sizeof(T) * static_cast<size_t>(rows * all_cols));
     for (int64_t r = 0; r < rows; ++r)
       __builtin_memcpy(edge + r * all_cols, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
     p = edge, ld = all_cols;
   }
+  auto row = [&](int64_t r) { return r < rows ? p + r * ld : zeros; };
   if (o.k_contiguous) {
-    for (int r = 0; r < 16; ++r) words_along_k(b.w[r], p + r * ld, pairs);
+    for (int r = 0; r < 16; ++r) words_along_k(b.w[r], row(r), pairs);
   } else if constexpr (sizeof(T) == 1) {
     __builtin_unreachable();
   } else if (pairs) {
-    for (int r = 0; r < 16; ++r) words_across(b.w[r], p + 2 * r * ld, p + (2 * r + 1) * ld, true);
+    for (int r = 0; r < 16; ++r) words_across(b.w[r], row(2 * r), row(2 * r + 1), true);
   } else {
-    for (int r = 0; r < 16; ++r) words_across(b.w[r], p + r * ld, p + r * ld, false);
+    for (int r = 0; r < 16; ++r) words_across(b.w[r], row(r), row(r), false);
   }
   if (o.k_contiguous != by_outer) transpose(b);
 }
