@@ -45,7 +45,7 @@ Request Choices::request(const std::shared_ptr<Choices>& all, size_t index) {
     q.on_token = [all, index, next = q.on_token](const Token& t) {
       Choice& choice = all->choices_[index];
       if (all->request_.echo && !choice.echoed) all->echo(index);
-      if (all->wants_logprobs() && !all->model_.is_stop(t.id)) choice.fresh.push_back(t);
+      if (all->wants_logprobs() && !all->ends(t)) choice.fresh.push_back(t);
       return next(t);
     };
   if (r.tools.offered()) add_calls(all, index, q);
@@ -111,7 +111,10 @@ bool Choices::piece(size_t index, const std::string& text) {
 // The prompt as it was sent, or, where it was sent as ids, what they say.
 std::string Choices::prompt_text(size_t index) const {
   const Prompt& p = request_.prompts[index / static_cast<size_t>(request_.n)];
-  return p.text.empty() ? model_.tokenizer.decode(choices_[index].prompt) : p.text;
+  if (!p.text.empty()) return p.text;
+  std::vector<int32_t> ids = choices_[index].prompt;  // those of a padded vocabulary have no text
+  std::erase_if(ids, [&](int32_t id) { return id >= model_.tokenizer.vocab_size(); });
+  return model_.tokenizer.decode(ids);
 }
 
 void Choices::echo(size_t index) {
@@ -127,7 +130,7 @@ Json Choices::whole_logprobs(Choice& c) const {
   if (!wants_logprobs()) return {};
   std::vector<Token> all = c.prompt_logps;
   for (const Token& t : c.done.token_logps)
-    if (!model_.is_stop(t.id) && !request_.no_answer) all.push_back(t);
+    if (!ends(t) && !request_.no_answer) all.push_back(t);
   if (request_.chat) return chat_logprobs(model_.tokenizer, all);
   return completion_logprobs(model_.tokenizer, std::span(c.prompt).first(request_.echo ? 1 : 0), all, c.offset);
 }
