@@ -69,7 +69,7 @@ struct Request {
 
 // The model's shape with the RoPE scaling that the options ask for; Error when they ask for what it cannot be.
 ModelConfig serving_config(ModelConfig c, const EngineOptions& o);
-int64_t context_of(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config(); likewise
+int64_t context_of(const ModelConfig& c, const EngineOptions& o);    // c: of serving_config(); likewise
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config()
 
 struct Rollout {
