@@ -67,7 +67,7 @@ bool Choices::token(size_t index, const Token& t) {
   const bool in_call = c.reader.in_call(), may_stop = ++c.answer.tokens >= request_.sampling.min_tokens;
   const std::vector<AnswerEvent> events = c.reader.push(t.id, may_stop);
   // Log-probs are those of the content.
-  if (wants_logprobs() && !model_.is_stop(t.id) && !in_call && !c.reader.in_call()) c.fresh.push_back(t);
+  if (wants_logprobs() && !ends(t) && !in_call && !c.reader.in_call()) c.fresh.push_back(t);
   say(index, events);
   return !c.reader.stopped();
 }
@@ -93,7 +93,10 @@ Json Choices::logprobs(Choice& c, std::span<const Token> tokens) const {
 // The prompt as it was sent, or, where it was sent as ids, what they say.
 std::string Choices::prompt_text(size_t index) const {
   const Prompt& p = request_.prompts[index / static_cast<size_t>(request_.n)];
-  return p.text.empty() ? model_.tokenizer.decode(choices_[index].prompt) : p.text;
+  if (!p.text.empty()) return p.text;
+  std::vector<int32_t> ids = choices_[index].prompt;  // those of a padded vocabulary have no text
+  std::erase_if(ids, [&](int32_t id) { return id >= model_.tokenizer.vocab_size(); });
+  return model_.tokenizer.decode(ids);
 }
 
 void Choices::echo(size_t index) {

@@ -40,6 +40,7 @@ class Choices {
   Json whole_logprobs(Choice& c) const;
   std::string prompt_text(size_t index) const;
   bool wants_logprobs() const { return request_.sampling.top_logprobs >= 0; }
+  bool ends(const Token& t) const { return model_.is_stop(t.id) && !request_.sampling.ignore_eos; }
 
   ApiRequest request_;
   const LocalModel& model_;
