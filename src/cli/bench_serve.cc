@@ -16,6 +16,7 @@
 #include "cli/verbs.h"
 #include "engine/gguf_tokenizer.h"
 #include "engine/local_generator.h"
+#include "serve/remote_generator.h"
 #include "serve/server.h"
 
 namespace puyu {
@@ -115,14 +116,6 @@ class OwnServer {
   std::thread thread_;
 };
 
-std::string first_model(const Url& url, const std::string& key) {
-  const ClientReply r = HttpClient(url).call({"GET", url.path + "/models", "", json_headers(key)}, interrupted);
-  if (!r.error.empty() || r.status != 200) fail("[bench] GET ", url.base(), "/models: ", what_went_wrong(r));
-  const Json list = Json::parse(r.body, "the list of models");
-  if (list.at("data").size() == 0) fail("[bench] ", url.base(), " lists no model; give --model NAME");
-  return list.at("data").as_array()[0].at("id").as_string();
-}
-
 std::vector<LoadPrompt> prompts(const Options& o, const TokenSource& tokens) {
   if (o.dataset == "random") {
     auto out = random_prompts(tokens, o.random, o.num_prompts, o.seed);
@@ -168,10 +161,11 @@ void warm_up(const Url& url, const ClientOptions& client, const ClientRequest& r
 int measure(const Options& o, const Url& url, const Tokenizer* tokenizer) {
   const char* environment = std::getenv("PUYU_API_KEY");
   const std::string key = !o.api_key.empty() ? o.api_key : environment ? environment : "";
-  const std::string model = o.model.empty() ? first_model(url, key) : o.model;
+  const std::vector<std::string> models = o.model.empty() ? list_models(url, key) : std::vector{o.model};
+  if (models.empty()) fail("[bench] ", url.base(), " lists no model; give --model NAME");
   const TokenSource tokens = tokenizer ? local_tokens(*tokenizer) : server_tokens(url, key);
   std::vector<ClientRequest> requests;
-  for (const LoadPrompt& p : prompts(o, tokens)) requests.push_back(request(p, o, url, model, key));
+  for (const LoadPrompt& p : prompts(o, tokens)) requests.push_back(request(p, o, url, models[0], key));
   ClientOptions client;
   client.timeout_seconds = o.timeout_seconds;
   if (o.warmup) warm_up(url, client, requests[0]);

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/rng.h"
 #include "base/signal.h"
+#include "serve/remote_generator.h"
 
 namespace puyu {
 namespace {
@@ -18,9 +19,8 @@ constexpr const char* kPassage =
     "them? 答案写在最后一页，可是没有人读到那里。";
 
 Json ask_server(const Url& api, const std::string& api_key, const std::string& what, const Json& body) {
-  std::string root = api.path;
-  if (root.ends_with("/v1")) root.resize(root.size() - 3);
-  const ClientReply r = HttpClient(api).call({"POST", root + what, body.dump(), json_headers(api_key)}, interrupted);
+  const ClientReply r =
+      HttpClient(api).call({"POST", beside_v1(api, what), body.dump(), json_headers(api_key)}, interrupted);
   if (!r.error.empty() || r.status != 200)
     fail("[bench] POST ", what, ": ", what_went_wrong(r), "; give --tokenizer MODEL where the server has no ", what);
   return Json::parse(r.body, what);

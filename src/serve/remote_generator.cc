@@ -113,22 +113,30 @@ LogLikelihood read_score(const Json& j, size_t given, size_t tokens) {
 
 }  // namespace
 
+std::vector<std::string> list_models(const Url& api, const std::string& api_key) {
+  const ClientReply r = HttpClient(api).call({"GET", api.path + "/models", "", json_headers(api_key)}, interrupted);
+  if (!r.error.empty() || r.status != 200) fail("[remote] GET ", api.base(), "/models: ", what_went_wrong(r));
+  const Json list = Json::parse(r.body, "the list of models");
+  std::vector<std::string> out;
+  for (const Json& m : list.at("data").as_array()) out.push_back(m.at("id").as_string());
+  return out;
+}
+
+std::string beside_v1(const Url& api, const std::string& name) {
+  const std::string& p = api.path;
+  return (p.ends_with("/v1") ? p.substr(0, p.size() - 3) : p) + name;
+}
+
 RemoteGenerator::RemoteGenerator(const std::string& url, const RemoteOptions& o, const std::string& api_key)
     : url_(parse_url(url)), options_(o), api_key_(api_key) {
   if (o.concurrency < 1 || o.retries < 0) fail("[remote] expected a concurrency of at least 1 and no negative retries");
   if (url_.path.empty()) url_.path = "/v1";
-  const ClientReply r = HttpClient(url_).call({"GET", url_.path + "/models", "", json_headers(api_key_)}, interrupted);
-  if (!r.error.empty() || r.status != 200) fail("[remote] GET ", url_.base(), "/models: ", what_went_wrong(r));
+  const std::vector<std::string> models = list_models(url_, api_key_);
+  if (options_.name.empty() && !models.empty()) options_.name = models[0];
+  if (std::find(models.begin(), models.end(), options_.name) != models.end()) return;
   std::string known;
-  bool found = false;
-  const Json list = Json::parse(r.body, "the list of models");
-  for (const Json& m : list.at("data").as_array()) {
-    const std::string& id = m.at("id").as_string();
-    if (options_.name.empty()) options_.name = id;
-    found |= options_.name == id;
-    known += cat(known.empty() ? "'" : ", '", id, "'");
-  }
-  if (!found) fail("[remote] ", url_.base(), " has no model '", options_.name, "', only ", known);
+  for (const std::string& m : models) known += cat(known.empty() ? "'" : ", '", m, "'");
+  fail("[remote] ", url_.base(), " has no model '", options_.name, "', only ", known.empty() ? "none" : known);
 }
 
 void RemoteGenerator::ask(const std::vector<Ask>& asks,
@@ -189,10 +197,8 @@ std::vector<Generation> RemoteGenerator::generate(const std::vector<Prompt>& pro
 }
 
 std::vector<std::vector<int32_t>> RemoteGenerator::tokenize(const std::vector<Json>& bodies) const {
-  std::string root = url_.path;
-  if (root.ends_with("/v1")) root.resize(root.size() - 3);
   std::vector<Ask> asks;
-  for (const Json& body : bodies) asks.push_back({root + "/tokenize", body});
+  for (const Json& body : bodies) asks.push_back({beside_v1(url_, "/tokenize"), body});
   std::vector<std::vector<int32_t>> out(bodies.size());
   ask(asks, [&](size_t i, const Json& answer) {
     for (const Json& id : answer.at("tokens").as_array()) {

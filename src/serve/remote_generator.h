@@ -5,12 +5,18 @@
 // (max_tokens 0), and POST /tokenize beside /v1. This server and vLLM have both.
 #pragma once
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "engine/generator.h"
 #include "serve/http_client.h"
 
 namespace puyu {
+
+// What a server with OpenAI's API at `api` (http://host:port/v1) lists as its models. Error when it does not.
+std::vector<std::string> list_models(const Url& api, const std::string& api_key);
+// The path of what stands beside /v1, such as "/tokenize".
+std::string beside_v1(const Url& api, const std::string& name);
 
 struct RemoteOptions {
   std::string name;

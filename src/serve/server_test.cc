@@ -133,7 +133,7 @@ TEST_F(ServeTest, CountsWhatHappens) {
   EXPECT_EQ(after.at("puyu_sequences_running"), 0);
   EXPECT_EQ(after.at("puyu_kv_tokens_used"), 0);
   EXPECT_GT(after.at("puyu_prefix_cache_hits_total"), 0);
-  for (const std::string name : {"puyu_time_to_first_token_seconds", "puyu_answer_seconds"}) {
+  for (const std::string name : {"puyu_queue_seconds", "puyu_time_to_first_token_seconds", "puyu_answer_seconds"}) {
     EXPECT_EQ(after.at(name + "_count"), 3);
     EXPECT_EQ(after.at(name + "_bucket{le=\"+Inf\"}"), 3);
     EXPECT_LE(after.at(name + "_bucket{le=\"0.001\"}"), after.at(name + "_bucket{le=\"600\"}"));

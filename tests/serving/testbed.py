@@ -38,7 +38,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(what, f, seconds=60):
+def wait_for(what, f, seconds=300):
     """f() until it is true; what it threw last is shown when it never is."""
     last = None
     end = time.monotonic() + seconds
@@ -66,7 +66,7 @@ def _end_all():
             child.send_signal(signal.SIGTERM)
     for child in _children:
         try:
-            child.wait(20)
+            child.wait(60)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -81,7 +81,7 @@ def puyu(*args, code=0, **more):
 
 def request(port, path, body=None, headers=None, method=None):
     """(status, text) of one request."""
-    c = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    c = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     try:
         data = None if body is None else json.dumps(body)
         c.request(method or ("GET" if data is None else "POST"), path, data, headers or {})
@@ -91,19 +91,19 @@ def request(port, path, body=None, headers=None, method=None):
         c.close()
 
 
-def metrics(port):
+def metrics(port, headers=None):
     """The numbers of /metrics by their full names."""
-    status, page = request(port, "/metrics")
+    status, page = request(port, "/metrics", headers=headers)
     check(status == 200, "/metrics answered", status)
     return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in page.splitlines() if not line.startswith("#")}
 
 
 def events(response):
-    """The data of each server-sent event, as they come."""
-    for line in response:
-        line = line.decode().rstrip("\r\n")
-        if line.startswith("data: "):
-            yield line[len("data: "):]
+    """The data of each server-sent event, as they come. (Iterating over a response's lines hides that it broke off.)"""
+    rest = b""
+    while piece := response.read1(1 << 16):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from (line[len(b"data: "):].decode() for line in lines if line.startswith(b"data: "))
 
 
 class Replica:
