@@ -48,6 +48,25 @@ class AtomicFile {
   uint64_t size_ = 0;
 };
 
+// A file that several processes write together: one creates it under a temporary name, all open it, write their own
+// ranges and sync; then the one commits. Until then the target is as it was.
+class SharedFile {
+ public:
+  static void create(const std::string& path, uint64_t size);
+  static void commit(const std::string& path);
+  static void discard(const std::string& path);  // does nothing when there is none
+  explicit SharedFile(std::string path);
+  ~SharedFile();
+  SharedFile(const SharedFile&) = delete;
+  SharedFile& operator=(const SharedFile&) = delete;
+  void write_at(uint64_t offset, std::string_view bytes);
+  void sync();
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
 // Gives up the memory of whole pages in [data, data + size) of a mapped file; they are read again when used again.
 void drop_mapped_pages(const void* data, size_t size);
 

@@ -27,7 +27,7 @@ std::vector<T> gather_values(Comm& comm, const T* mine, size_t count) {
 
 }  // namespace
 
-Piece piece_of(int64_t n, int rank, int ranks) {
+Share share_of(int64_t n, int rank, int ranks) {
   const int64_t share = ((n + ranks - 1) / ranks + 63) / 64 * 64;
   return {std::min(n, rank * share), std::min(n, (rank + 1) * share)};
 }

@@ -17,14 +17,14 @@
 
 namespace puyu {
 
-// Elements [begin, end) of n that belong to one of `ranks` ranks: equal pieces of a multiple of 64 elements, the last
-// ones shorter or empty.
-struct Piece {
+// Elements [begin, end) of n that belong to one of `ranks` ranks, its piece: equal pieces of a multiple of 64 elements,
+// the last ones shorter or empty.
+struct Share {
   int64_t begin = 0, end = 0;
   int64_t size() const { return end - begin; }
-  bool operator==(const Piece&) const = default;
+  bool operator==(const Share&) const = default;
 };
-Piece piece_of(int64_t n, int rank, int ranks);
+Share share_of(int64_t n, int rank, int ranks);
 
 // An operation under way. Its tensors belong to it until it is done; who destroys it early waits for it.
 class Work {

@@ -59,7 +59,7 @@ void check_sums(Comm& c) {
     const auto before = typed<T>(numbers_of(c.rank(), n));
     auto y = before;
     c.reduce_scatter(make_view(y.data(), n));
-    const Piece mine = piece_of(n, c.rank(), c.size());
+    const Share mine = share_of(n, c.rank(), c.size());
     for (int64_t i = 0; i < n; ++i) {
       const auto k = static_cast<size_t>(i);
       const bool in = mine.begin <= i && i < mine.end;
@@ -150,12 +150,12 @@ void check_all(Comm& c) {
 
 TEST(Comm, TheGroupOfOne) { check_all(*self_comm()); }
 
-TEST(Comm, PiecesCoverEverythingOnceAndAreAligned) {
+TEST(Comm, SharesCoverEverythingOnceAndAreAligned) {
   for (int64_t n : kSizes)
     for (int ranks : {1, 2, 3, 8, 100}) {
       int64_t at = 0;
       for (int r = 0; r < ranks; ++r) {
-        const Piece p = piece_of(n, r, ranks);
+        const Share p = share_of(n, r, ranks);
         EXPECT_EQ(p.begin, at);
         EXPECT_GE(p.size(), 0);
         EXPECT_TRUE(p.end == n || p.end % 64 == 0);

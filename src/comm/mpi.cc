@@ -291,20 +291,20 @@ class MpiComm final : public Comm {
   static char* at(Tensor x, int64_t element) { return static_cast<char*>(x.data) + element * dtype_size(x.dtype); }
 
   void post_gather(MpiWork& work, Tensor x) {
-    const Piece mine = piece_of(x.numel(), g_.rank, g_.size);
+    const Share mine = share_of(x.numel(), g_.rank, g_.size);
     each_other([&](int r) {
-      const Piece p = piece_of(x.numel(), r, g_.size);
+      const Share p = share_of(x.numel(), r, g_.size);
       work.post_receive(at(x, p.begin), p.size() * dtype_size(x.dtype), r);
       work.post_send(at(x, mine.begin), mine.size() * dtype_size(x.dtype), r);
     });
   }
   void post_reduction(MpiWork& work, Tensor x, std::function<void()> after) {
     CHECK(x.dtype == DType::kF32 || x.dtype == DType::kBF16);
-    const Piece mine = piece_of(x.numel(), g_.rank, g_.size);
+    const Share mine = share_of(x.numel(), g_.rank, g_.size);
     const int64_t bytes = mine.size() * dtype_size(x.dtype);
     char* in = work.buffer(bytes * g_.size);
     each_other([&](int r) {
-      const Piece p = piece_of(x.numel(), r, g_.size);
+      const Share p = share_of(x.numel(), r, g_.size);
       work.post_receive(in + r * bytes, bytes, r);
       work.post_send(at(x, p.begin), p.size() * dtype_size(x.dtype), r);
     });
@@ -317,7 +317,7 @@ class MpiComm final : public Comm {
     });
   }
   template <class T>
-  void add(Tensor x, Piece mine, const char* in, int64_t bytes) const {
+  void add(Tensor x, Share mine, const char* in, int64_t bytes) const {
     T* own = x.as<T>() + mine.begin;
     std::vector<const T*> from;
     for (int r = 0; r < g_.size; ++r) from.push_back(r == g_.rank ? own : reinterpret_cast<const T*>(in + r * bytes));

@@ -40,6 +40,10 @@ struct Block {
   }
 };
 
+// The parts of a model, in the order they are used: 0 the embeddings, 1 … L the blocks, L + 1 the final norm and the
+// head. Weights can be brought and gradients taken away part by part (PartWatch in model.h).
+inline int64_t num_parts(const ModelConfig& c) { return c.num_layers + 2; }
+
 // What stands on the last hidden state: the language head, or one value per token (reward model, critic).
 enum class Head { kLanguage, kValue };
 

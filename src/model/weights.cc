@@ -10,13 +10,34 @@
 
 namespace puyu {
 
+FlatLayout flat_layout(const ModelConfig& c, Head head) {
+  FlatLayout out;
+  out.parts.resize(static_cast<size_t>(num_parts(c)));
+  Model<char> names;
+  names.each(c, head, [&](const std::string& name, char& t, Spec spec, int64_t layer) {
+    const int64_t part = layer >= 0 ? layer + 1 : &t == &names.tok_embeddings ? 0 : c.num_layers + 1;
+    int64_t& used = out.parts[static_cast<size_t>(part)];
+    const FlatTensor& f = out.tensors.emplace_back(FlatTensor{name, spec, layer, part, used});
+    used += (f.elements() + 63) / 64 * 64 + 64;  // the gap lets kernels read one vector past the end
+  });
+  return out;
+}
+
 TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype) {
   TensorSet s;
-  s.arena = std::make_unique<Arena>(name, c.num_params() * dtype_size(dtype) + (c.num_layers + 4) * 10 * 256);
-  s.tensors.each(c, head, [&](const std::string&, Tensor& t, Spec spec, int64_t) {
-    t = spec.cols ? s.arena->alloc(dtype, {spec.rows, spec.cols}) : s.arena->alloc(dtype, {spec.rows});
-  });
+  const FlatLayout layout = flat_layout(c, head);
+  int64_t bytes = 0;
+  for (int64_t n : layout.parts) bytes += n * dtype_size(dtype) + 128;
+  s.arena = std::make_unique<Arena>(name, bytes);
+  for (int64_t n : layout.parts) s.parts.push_back(s.arena->alloc(dtype, {n}));
+  auto at = layout.tensors.begin();
+  s.tensors.each(c, head, [&](const std::string&, Tensor& t, Spec, int64_t) { t = flat_tensor(*at, s.parts), ++at; });
   return s;
+}
+
+Tensor flat_tensor(const FlatTensor& f, const std::vector<Tensor>& parts) {
+  Tensor t = parts[static_cast<size_t>(f.part)].rows(f.begin, f.begin + f.elements());
+  return f.spec.cols ? t.view(f.spec.rows, f.spec.cols) : t;
 }
 
 Weights make_weights(const ModelConfig& c, Head head, DType compute) {
@@ -36,16 +57,20 @@ void Weights::refresh_copy(Ctx& ctx) {
   master.tensors.each(config, head, [&](const std::string&, Tensor& t, Spec, int64_t) { cast(ctx, to[i++], t); });
 }
 
+void init_tensor(Tensor t, const Spec& spec, int64_t layer, uint64_t seed, size_t index) {
+  Rng rng(seed, index + 1);
+  const double std = spec.init == Init::kDepthScaled ? 0.02 / std::sqrt(2.0 * static_cast<double>(layer + 1)) : 0.02;
+  float* p = t.as<float>();
+  for (int64_t i = 0; i < t.numel(); ++i)
+    p[i] = spec.init == Init::kOnes    ? 1.0f
+           : spec.init == Init::kZeros ? 0.0f
+                                       : static_cast<float>(std * rng.normal());
+}
+
 void init_weights(Weights& w, uint64_t seed) {
-  uint64_t stream = 0;
+  size_t index = 0;
   w.master.tensors.each(w.config, w.head, [&](const std::string&, Tensor& t, Spec spec, int64_t layer) {
-    Rng rng(seed, ++stream);
-    double std = spec.init == Init::kDepthScaled ? 0.02 / std::sqrt(2.0 * static_cast<double>(layer + 1)) : 0.02;
-    float* p = t.as<float>();
-    for (int64_t i = 0; i < t.numel(); ++i)
-      p[i] = spec.init == Init::kOnes    ? 1.0f
-             : spec.init == Init::kZeros ? 0.0f
-                                         : static_cast<float>(std * rng.normal());
+    init_tensor(t, spec, layer, seed, index++);
   });
 }
 

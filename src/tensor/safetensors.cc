@@ -97,8 +97,8 @@ const Tensor* SafeTensors::find(const std::string& name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
-uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
-                           const std::map<std::string, std::string>& metadata) {
+std::string safetensors_header(const std::vector<NamedTensor>& tensors,
+                               const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) {
     Json m = Json::object();
@@ -121,10 +121,14 @@ uint64_t write_safetensors(const std::string& path, const std::vector<NamedTenso
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // the data starts 8-byte aligned
-  uint64_t n = text.size();
+  const uint64_t n = text.size();
+  return std::string(reinterpret_cast<const char*>(&n), 8) + text;
+}
+
+uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
   AtomicFile f(path);
-  f.write({reinterpret_cast<const char*>(&n), 8});
-  f.write(text);
+  f.write(safetensors_header(tensors, metadata));
   Hasher hash;
   for (const auto& [name, t] : tensors) {
     std::string_view bytes(static_cast<const char*>(t.data), static_cast<size_t>(t.nbytes()));

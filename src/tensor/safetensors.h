@@ -32,6 +32,10 @@ struct NamedTensor {
   std::string name;
   Tensor tensor;
 };
+// What stands before the tensors' bytes, which follow in this order without gaps. Only names, dtypes and shapes are
+// read.
+std::string safetensors_header(const std::vector<NamedTensor>& tensors,
+                               const std::map<std::string, std::string>& metadata);
 // Writes atomically, tensors in the given order. Returns the XXH3 of the tensor bytes.
 uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                            const std::map<std::string, std::string>& metadata);
