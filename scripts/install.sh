@@ -4,7 +4,7 @@
 set -euo pipefail
 
 BUILD="g++ cmake ninja-build ccache pkg-config libtomlplusplus-dev libsimdjson-dev libboost-dev libicu-dev libcld2-dev
-libgumbo-dev libxxhash-dev libzstd-dev zlib1g-dev libedit-dev"
+libgumbo-dev libxxhash-dev libzstd-dev zlib1g-dev libbrotli-dev libedit-dev libopenmpi-dev openmpi-bin"
 TEST="libgtest-dev libsentencepiece-dev libdnnl-dev libopenblas-dev python3 curl file"
 CI="clang-format-19 clang-tidy-19"
 

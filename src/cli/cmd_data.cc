@@ -20,7 +20,8 @@ puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
 puyu data extract FILE.html [--json]         the main content of a web page
 
-Input may be text, JSONL (text in "content" or "text"), HTML, manual pages and code, also as .gz and .zst.
+Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
+as .gz and .zst.
 Every drop is counted in funnel.json and explained in ledger.jsonl.zst. An interrupted run goes on where it stopped.
 
 example:  scripts/fetch_corpus.sh && puyu data run --input=.cache/corpus --out runs/data
