@@ -12,9 +12,12 @@ std::string AnswerChoice::text() const {
 }
 
 bool AnswerChoice::called() const {
-  for (const AnswerPart& p : parts)
-    if (p.call && reason == FinishReason::kStop) return true;
-  return false;
+  bool any = false;
+  for (const AnswerPart& p : parts) {
+    if (p.call && !p.complete) return false;
+    any |= p.call;
+  }
+  return any && reason == FinishReason::kStop;
 }
 
 void apply(const AnswerEvent& e, std::vector<AnswerPart>& to) {

@@ -29,7 +29,7 @@ struct AnswerChoice {
   Json logprobs = Json();    // of the whole answer, in the shape of serve/logprobs.h; null where not asked for
   std::string echo = {};     // the prompt, where it stands before the answer
   std::string text() const;  // the content, joined
-  bool called() const;       // it ended by itself, with a call
+  bool called() const;       // it ended by itself, with whole calls
 };
 
 struct AnswerEvent {

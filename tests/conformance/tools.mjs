@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import Ajv from "ajv";
 import OpenAI from "openai";
-import { callsAtOnce, collect, failure, post, serve } from "./server.mjs";
+import { callsAtOnce, collect, failure, serve } from "./server.mjs";
 
 const url = await serve();
 const client = new OpenAI({ baseURL: url + "/v1", apiKey: "none", maxRetries: 0 });
@@ -209,4 +209,15 @@ test("strict schemas are held or refused, others are at least objects", async ()
   assert.equal((await failure(chat({ tools: tool(true, { type: "string" }) }))).param, "tools[0].function.parameters.type");
   const twice = [...tool(true, none), ...tool(true, none)];
   assert.equal((await failure(chat({ tools: twice }))).param, "tools[1].function.name");
+});
+
+test("guesses change nothing: with speculation the same calls", async () => {
+  const guessing = await serve("--engine.draft=ngram");
+  const other = new OpenAI({ baseURL: guessing + "/v1", apiKey: "none", maxRetries: 0 });
+  for (let seed = 0; seed < 6; ++seed) {
+    const body = { ...ask, tool_choice: seed % 2 ? "required" : "auto", logit_bias: { 509: 4 }, seed };
+    const [a, b] = await Promise.all([client, other].map((c) => c.chat.completions.create(body)));
+    const shown = ({ choices: [c] }) => [c.finish_reason, c.message.content, c.message.tool_calls?.map((t) => t.function)];
+    assert.deepEqual(shown(b), shown(a));
+  }
 });
