@@ -14,4 +14,4 @@ trap 'rm -rf "$scratch"' EXIT
 cp "$here"/*.mjs "$scratch/"
 ln -s "$PUYU_PEERS/node_modules" "$scratch/node_modules"  # where node looks for packages
 cd "$scratch"
-PUYU=$puyu MODEL=$scratch/tiny node "$script"
+PUYU=$puyu MODEL=$scratch/tiny MAKE_MODEL=$make_model node "$script"
