@@ -35,7 +35,7 @@ struct EngineOptions {
     f("kv_tokens", kv_tokens, "tokens that the key-value cache holds; 0 = one longest sequence or 512 a sequence");
     f("weights", weights,
       "w8a8 = products in int8, weights by output row and activations by token; w4a16 = weights of the blocks in 4 "
-      "bits, groups of 128; empty = as loaded");
+      "bits, groups of 128; empty = as stored");
     f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
     f("prefix_cache", prefix_cache, "keep the keys and values of finished requests for prompts that begin alike");
     f("context", context, "longest prompt and answer together; 0 = what the model's positions are made for");
@@ -141,7 +141,6 @@ class Engine {
   std::span<const int32_t> answer(int64_t id) const;
   std::shared_ptr<const RopeAngles> rope_for(int64_t prompt_tokens) const;
   void guess();
-  Tensor pack(Tensor weight, const std::string& scheme);
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<Row>& rows);
   std::vector<Token> choose(Tensor logits, const std::vector<Row>& rows);
   void add_rows(const Scheduler::Work& w, std::vector<Row>& rows) const;

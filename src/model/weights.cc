@@ -61,6 +61,7 @@ void save_model(const std::string& dir, Weights& w, DType dtype) {
 
 Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute) {
   const auto source = open_model_source(dir);
+  source->verify();
   Weights w = make_weights(source->config(), head, compute);
   w.master.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec, int64_t) {
     if (name == "v_head.weight" && !source->has(name)) return fill(ctx, t, 0);
@@ -72,6 +73,7 @@ Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute) {
 
 Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::optional<DType> compute) {
   std::shared_ptr<const ModelSource> source = open_model_source(dir);
+  source->verify();
   Weights w;
   w.config = source->config(), w.head = head;
   w.compute = compute ? *compute : source->dtype() == DType::kF32 ? DType::kF32 : DType::kBF16;
@@ -82,6 +84,11 @@ Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::opt
   set.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec spec, int64_t) {
     Tensor shape;
     shape.rank = spec.cols ? 2 : 1, shape.shape[0] = spec.rows, shape.shape[1] = spec.cols;
+    if (source->quantized(name)) {
+      t = shape;
+      t.dtype = w.compute;
+      return;
+    }
     t = source->view(name, w.compute);
     if (t && t.rank == shape.rank && t.shape[0] == shape.shape[0] && (t.rank < 2 || t.shape[1] == shape.shape[1]))
       return;
