@@ -158,6 +158,23 @@ void SharedFile::sync() {
   if (::fsync(fd_) != 0) fail_errno("flush", path_);
 }
 
+AtomicFolder::AtomicFolder(std::string target) : target_(std::move(target)) {
+  while (target_.size() > 1 && target_.back() == '/') target_.pop_back();
+  if (std::filesystem::exists(target_)) fail("'", target_, "' exists; remove it or choose another name");
+  temp_ = target_ + ".tmp-XXXXXX";
+  if (!::mkdtemp(temp_.data())) fail_errno("create a folder beside", target_);
+}
+AtomicFolder::~AtomicFolder() {
+  std::error_code ignored;
+  if (!temp_.empty()) std::filesystem::remove_all(temp_, ignored);
+}
+void AtomicFolder::commit() {
+  ::chmod(temp_.c_str(), 0755);  // mkdtemp made it private
+  if (::rename(temp_.c_str(), target_.c_str()) != 0) fail_errno("rename a finished folder to", target_);
+  temp_.clear();
+  sync_directory_of(target_);
+}
+
 void drop_mapped_pages(const void* data, size_t size) {
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   const size_t before = (page - reinterpret_cast<uintptr_t>(data) % page) % page;  // of the first, partial page

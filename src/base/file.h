@@ -67,6 +67,21 @@ class SharedFile {
   int fd_ = -1;
 };
 
+// A folder in the making: files go to path(), commit() renames it to the target, which must not exist. Without commit()
+// it is removed with all that is in it.
+class AtomicFolder {
+ public:
+  explicit AtomicFolder(std::string target);
+  ~AtomicFolder();
+  AtomicFolder(const AtomicFolder&) = delete;
+  AtomicFolder& operator=(const AtomicFolder&) = delete;
+  const std::string& path() const { return temp_; }
+  void commit();
+
+ private:
+  std::string target_, temp_;
+};
+
 // Gives up the memory of whole pages in [data, data + size) of a mapped file; they are read again when used again.
 void drop_mapped_pages(const void* data, size_t size);
 

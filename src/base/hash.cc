@@ -8,6 +8,12 @@ namespace puyu {
 
 uint64_t hash64(std::string_view b, uint64_t seed) { return XXH3_64bits_withSeed(b.data(), b.size(), seed); }
 
+std::string hex64(uint64_t v) {
+  std::string out(16, '0');
+  for (size_t i = 16; i-- > 0; v >>= 4) out[i] = "0123456789abcdef"[v & 15];
+  return out;
+}
+
 Hash128 hash128(std::string_view b, uint64_t seed) {
   XXH128_hash_t h = XXH3_128bits_withSeed(b.data(), b.size(), seed);
   return {h.low64, h.high64};

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "cli/verbs.h"
 #include "data/shard.h"
+#include "model/hf_config.h"
 #include "model/weights.h"
 #include "tensor/gguf.h"
 
@@ -22,8 +23,10 @@ Json describe(const std::string& path) {
   Json j = Json::object();
   j["path"] = path;
   if (is_directory(path)) {
-    ModelConfig c = load_model_config(path);
-    j["kind"] = "model";
+    const HfConfig hf = read_hf_config(path);
+    ModelConfig c = hf.model;
+    j["kind"] = hf.quantization.scheme.empty() ? "model" : "quantised model";
+    if (!hf.quantization.scheme.empty()) j["scheme"] = hf.quantization.scheme;
     j["parameters"] = c.num_params();
     j["config"] = to_json(list_fields(c));
   } else if (path.ends_with(".gguf")) {

@@ -3,6 +3,7 @@
 
 #include "cli/verbs.h"
 #include "engine/local_generator.h"
+#include "engine/pack_matrix.h"
 #include "engine/serve_plan.h"
 
 namespace puyu {
@@ -42,6 +43,7 @@ int run(const std::vector<std::string>& argv) {
   } else {
     const auto source = open_model_source(model);
     c = source->config();
+    o.engine.weights = serving_scheme(source->scheme(), o.engine.weights);
     if (source->dtype() == DType::kF32) compute = DType::kF32;
   }
   if (o.dtype != "auto" && o.dtype != "f32" && o.dtype != "bf16")

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/signal.h"
 #include "cli/verbs.h"
+#include "engine/pack_matrix.h"
 #include "engine/serve_plan.h"
 #include "serve/server.h"
 
@@ -37,8 +38,9 @@ int run(const std::vector<std::string>& argv) {
   {
     const auto source = open_model_source(a.positional[0]);
     const bool f32 = o.model.dtype == "f32" || (o.model.dtype == "auto" && source->dtype() == DType::kF32);
-    const ServePlan plan =
-        plan_serving(source->config(), f32 ? DType::kF32 : DType::kBF16, o.model.engine, available_memory());
+    EngineOptions engine = o.model.engine;
+    engine.weights = serving_scheme(source->scheme(), engine.weights);
+    const ServePlan plan = plan_serving(source->config(), f32 ? DType::kF32 : DType::kBF16, engine, available_memory());
     std::fprintf(stderr, "%s", to_text(plan).c_str());
     if (const std::string w = warning(plan); !w.empty()) log_warn(w);
   }

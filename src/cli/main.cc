@@ -30,12 +30,13 @@ const Verb* const kVerbs[] = {
     &kBenchVerb,      //
     &kDemoVerb,       //
     &kConvertVerb,    //
+    &kQuantizeVerb,   //
     &kPlanVerb,       //
     &kInfoVerb,       //
 };
 
 // Verbs of the design that are not built yet (docs/status.md).
-constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"}, {"quantize", "quantise a model"}};
+constexpr const char* kPlanned[][2] = {{"agent", "tool-using agents"}};
 
 void print_help() {
   std::printf(

@@ -17,6 +17,7 @@ extern const Verb kEvalVerb;
 extern const Verb kBenchVerb;
 extern const Verb kDemoVerb;
 extern const Verb kConvertVerb;
+extern const Verb kQuantizeVerb;
 extern const Verb kInfoVerb;
 extern const Verb kPlanVerb;
 

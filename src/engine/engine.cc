@@ -10,15 +10,10 @@
 #include "base/hash.h"
 #include "base/parallel.h"
 #include "base/signal.h"
+#include "engine/pack_matrix.h"
 
 namespace puyu {
 namespace {
-
-void check_scheme(const std::string& s) {
-  for (const char* known : {"", "w8a8", "w4a16", "w4a8"})
-    if (s == known) return;
-  fail("[engine] weights: expected w8a8, w4a16, w4a8 or nothing, got '", s, "'");
-}
 
 constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
@@ -38,10 +33,6 @@ uint64_t prompt_hash(const std::vector<int32_t>& ids) {
 }
 
 }  // namespace
-
-std::string head_scheme(const std::string& weights) {
-  return weights == "w4a8" ? "w8a8" : weights == "w4a16" ? "" : weights;
-}
 
 ModelConfig serving_config(ModelConfig c, const EngineOptions& o) {
   if (o.rope_factor != 0) {
@@ -76,7 +67,7 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
   if (options.draft == "ngram") drafter_ = make_ngram_drafter();
   if (options.draft_tokens < 1 || options.draft_tokens > 64)
     fail("[engine] draft_tokens: expected 1 to 64, got ", options.draft_tokens);
-  check_scheme(options.weights);
+  options_.weights = serving_scheme(weights.source ? weights.source->scheme() : "", options.weights);
   refresh();
 }
 
@@ -94,32 +85,16 @@ void Engine::refresh() {
   packed_.each(c, weights_.head, [&](const std::string& name, Tensor& t, Spec, int64_t layer) {
     const Tensor& from = plain[i++];
     const bool matrix = layer >= 0 && from.rank == 2;  // rows of the embedding are looked up, not multiplied
-    t = matrix ? pack(from, options_.weights) : from;
+    t = matrix ? pack_matrix(ctx_, *packed_arena_, weights_, name, from, options_.weights) : from;
     // What was mapped and is packed now need not stay in memory twice.
-    if (matrix && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
+    if (matrix && from && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
       drop_mapped_pages(from.data, static_cast<size_t>(from.nbytes()));
   });
   if (head() == Head::kValue)
     output_ = weights_.output();  // one row: nothing to gain from packing, and quantised it would lose
   else
-    output_ = pack(weights_.output(), head_scheme(options_.weights));
-}
-
-Tensor Engine::pack(Tensor w, const std::string& scheme) {
-  auto room = [&](int64_t bytes) { return packed_arena_->alloc(DType::kU8, {bytes}).data; };
-  if (scheme.empty()) return pack_weight(ctx_, room(packed_weight_bytes(ctx_, w)), w);
-  ScratchScope scope(scratch_);
-  const int64_t N = w.size(0), K = w.size(1), groups = (K + kQuantGroup - 1) / kQuantGroup;
-  if (scheme == "w8a8") {
-    Tensor q = scratch_.alloc(DType::kI8, {N, K}), scale = scratch_.alloc(DType::kF32, {N});
-    quantize_rows(ctx_, q, scale, w);
-    return pack_weight_int8(ctx_, room(packed_weight_bytes(ctx_, q)), q, scale);
-  }
-  Tensor q = scratch_.alloc(DType::kU8, {N, K}), scale = scratch_.alloc(DType::kF32, {N, groups}),
-         zero = scratch_.alloc(DType::kF32, {N, groups});
-  quantize_groups(ctx_, q, scale, zero, w);
-  const DType act = scheme == "w4a8" ? DType::kI8 : w.dtype;
-  return pack_weight_int4(ctx_, room(packed_int4_bytes(ctx_, N, K, act)), q, scale, zero, act);
+    output_ =
+        pack_matrix(ctx_, *packed_arena_, weights_, "output.weight", weights_.output(), head_scheme(options_.weights));
 }
 
 int64_t Engine::context_length() const {

@@ -37,7 +37,7 @@ struct EngineOptions {
     f("weights", weights,
       "w8a8 = products in int8, weights by output row and activations by token; w4a8 = weights of the blocks in 4 "
       "bits, groups of 128, activations in int8 by token and group, the head as in w8a8; w4a16 = the same weights, "
-      "activations and the head as loaded; empty = as loaded");
+      "activations and the head as loaded; empty = as stored");
     f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
     f("prefix_cache", prefix_cache, "keep the keys and values of finished requests for prompts that begin alike");
     f("context", context, "longest prompt and answer together; 0 = what the model's positions are made for");
@@ -80,9 +80,6 @@ struct Request {
 
 // The model's shape with the RoPE scaling that the options ask for; Error when they ask for what it cannot be.
 ModelConfig serving_config(ModelConfig c, const EngineOptions& o);
-// What the head is quantised to when the blocks are to `weights`: 8 bits rather than 4, as they are rather than 4 and
-// f16.
-std::string head_scheme(const std::string& weights);
 int64_t context_of(const ModelConfig& c, const EngineOptions& o);    // c: of serving_config(); likewise
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config()
 
@@ -162,7 +159,6 @@ class Engine {
   std::span<const int32_t> answer(int64_t id) const;
   std::shared_ptr<const RopeAngles> rope_for(int64_t prompt_tokens) const;
   void guess();
-  Tensor pack(Tensor weight, const std::string& scheme);
   Tensor forward(const std::vector<Scheduler::Work>& work, std::vector<Row>& rows);
   std::vector<Token> choose(Tensor logits, const std::vector<Row>& rows);
   void add_rows(const Scheduler::Work& w, std::vector<Row>& rows) const;

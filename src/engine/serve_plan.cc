@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "engine/pack_matrix.h"
 
 namespace puyu {
 namespace {

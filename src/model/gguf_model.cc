@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/parallel.h"
+#include "model/hf_names.h"
 
 namespace puyu {
 namespace {
@@ -33,7 +34,6 @@ std::string block_of(const std::string& wqkv) {  // "model.layers.7.attention.wq
   const size_t begin = std::string_view("model.layers.").size();
   return cat("blk.", wqkv.substr(begin, wqkv.find('.', begin) - begin), ".");
 }
-bool is_wqkv(const std::string& name) { return name.find(".attention.wqkv.") != name.npos; }
 // which: 0 q, 1 k, 2 v
 std::string part_name(const std::string& wqkv, int which) {
   return cat(block_of(wqkv), "attn_", "qkv"[which], wqkv.ends_with(".bias") ? ".bias" : ".weight");
@@ -211,8 +211,8 @@ void add_config(GgufMetadata& m, const ModelConfig& c, const std::string& arch, 
     fail("[gguf] rope_scaling '", c.rope_scaling, "' cannot be written to GGUF yet");
   }
   // llama.cpp's LLAMA_FTYPE of files that are all of one type.
-  const std::pair<GgmlType, int64_t> kinds[] = {
-      {GgmlType::kF32, 0}, {GgmlType::kF16, 1}, {GgmlType::kQ4_0, 2}, {GgmlType::kQ8_0, 7}, {GgmlType::kBF16, 32}};
+  const std::pair<GgmlType, int64_t> kinds[] = {{GgmlType::kF32, 0},  {GgmlType::kF16, 1},   {GgmlType::kQ4_0, 2},
+                                                {GgmlType::kQ8_0, 7}, {GgmlType::kQ4_K, 14}, {GgmlType::kBF16, 32}};
   for (auto [t, kind] : kinds)
     if (t == type) m.add_u32("general.file_type", kind);
   m.add_u32("general.quantization_version", 2);

@@ -111,6 +111,7 @@ HfConfig parse_hf_config(const Json& j) {
     else if (!name.ends_with("ForCausalLM"))
       fail("architectures: expected ...ForCausalLM or InternLM2ForRewardModel, got '", name, "'");
   }
+  out.quantization = parse_quantization(j);
   c.validate();
   return out;
 }

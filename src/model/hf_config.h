@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "model/quantized.h"
 #include "model/tensors.h"
 
 namespace puyu {
@@ -13,6 +14,7 @@ struct HfConfig {
   Head head = Head::kLanguage;
   std::string family;        // model_type
   bool llama_names = false;  // tensors are called as LLaMA's, q, k and v apart
+  QuantizationConfig quantization;
 };
 HfConfig parse_hf_config(const Json& j);             // messages without the path
 HfConfig read_hf_config(const std::string& folder);  // messages with it

@@ -1,14 +1,17 @@
 // Hugging Face folders: config.json with model.safetensors, or shards named by model.safetensors.index.json.
+#include <cstring>
 #include <map>
 #include <set>
 #include <vector>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/parallel.h"
 #include "model/gguf_model.h"
 #include "model/hf_config.h"
+#include "model/hf_names.h"
 #include "model/source.h"
 #include "tensor/safetensors.h"
 
@@ -32,20 +35,6 @@ void convert(Ctx& ctx, Tensor to, Tensor from) {
   });
 }
 
-// What a tensor of ours is called in LLaMA's files; wqkv stands there in three.
-std::string llama_name(std::string name) {
-  static const std::map<std::string, std::string> kWhole = {
-      {"model.tok_embeddings.weight", "model.embed_tokens.weight"}, {"output.weight", "lm_head.weight"}};
-  static const std::pair<const char*, const char*> kParts[] = {
-      {"attention_norm", "input_layernorm"}, {"ffn_norm", "post_attention_layernorm"},
-      {"attention.wo", "self_attn.o_proj"},  {"feed_forward.w1", "mlp.gate_proj"},
-      {"feed_forward.w3", "mlp.up_proj"},    {"feed_forward.w2", "mlp.down_proj"}};
-  if (const auto it = kWhole.find(name); it != kWhole.end()) return it->second;
-  for (auto [ours, theirs] : kParts)
-    if (const size_t at = name.find(ours); at != std::string::npos)
-      return name.replace(at, std::string(ours).size(), theirs);
-  return name;
-}
 constexpr std::string_view kQkv = "attention.wqkv.";  // then weight or bias
 
 class HfSource : public ModelSource {
@@ -60,15 +49,27 @@ class HfSource : public ModelSource {
   DType dtype() const override { return dtype_; }
   const std::string& path() const override { return path_; }
   std::string family() const override { return config_.family; }
-  bool has(const std::string& name) const override { return tensors_.contains(first_name(name)); }
+  bool has(const std::string& name) const override { return quantized(name) || tensors_.contains(first_name(name)); }
+  std::string scheme() const override { return config_.quantization.scheme; }
+  bool quantized(const std::string& name) const override {
+    return !scheme().empty() && tensors_.contains(base_name(first_name(name)) + ".qweight");
+  }
+  QuantizedWeight read_numbers(Ctx& ctx, const std::string& name) const override;
+  void verify() const override;
 
   Tensor view(const std::string& name, DType dtype) const override {
-    if (joined(name)) return {};
+    if (joined(name) || quantized(name)) return {};
     const Tensor& t = find(file_name(name));
     return t.dtype == dtype ? t : Tensor{};
   }
 
   void read(Ctx& ctx, const std::string& name, Tensor to) const override {
+    if (quantized(name)) {
+      ScratchScope scope(*ctx.scratch);
+      const QuantizedWeight w = read_numbers(ctx, name);
+      CHECK(w.q.numel() == to.numel());
+      return dequantize(w, to);
+    }
     if (joined(name)) return read_qkv(ctx, name, to);
     convert(ctx, to, shaped(file_name(name), to.rank, to.shape[0], to.shape[1]));
   }
@@ -79,6 +80,7 @@ class HfSource : public ModelSource {
   std::string part(std::string name, const char* which) const {  // q_proj, k_proj, v_proj
     return name.replace(name.find(kQkv), kQkv.size(), cat("self_attn.", which, "."));
   }
+  static std::string base_name(const std::string& name) { return name.substr(0, name.rfind('.')); }
   std::string first_name(const std::string& name) const {
     return joined(name) ? part(name, "q_proj") : file_name(name);
   }
@@ -129,8 +131,12 @@ class HfSource : public ModelSource {
       }
       for (const char* which : {"q_proj", "k_proj", "v_proj"}) expected.insert(part(name, which));
     });
+    std::string base;
     for (const auto& [name, t] : tensors_)
-      if (!expected.contains(name) && !name.ends_with("rotary_emb.inv_freq"))  // old files keep RoPE's frequencies
+      if (is_quantized_part(config_.quantization, name, base) && expected.contains(base + ".weight")) {
+        if (tensors_.contains(base + ".weight")) fail("[model] '", path_, "': '", base, "' stands there twice");
+      } else if (!expected.contains(name) &&
+                 !name.ends_with("rotary_emb.inv_freq"))  // old files keep RoPE's frequencies
         fail("[model] '", path_, "': tensor '", name, "' has no place in a model of this config.json");
   }
 
@@ -147,6 +153,18 @@ class HfSource : public ModelSource {
       fail("[model] '", path_, "': tensor '", name, "': expected [", rows, rank > 1 ? cat(", ", cols) : "",
            "] in f32, bf16 or f16, got ", shape_string(t), " ", dtype_name(t.dtype));
     return t;
+  }
+
+  QuantizedWeight part_numbers(Ctx& ctx, const std::string& file_name, int64_t N, int64_t K) const {
+    try {
+      return read_quantized(
+          ctx, config_.quantization,
+          [&](const std::string& part) {
+            const auto it = tensors_.find(part);
+            return it == tensors_.end() ? nullptr : &it->second;
+          },
+          base_name(file_name), N, K);
+    } catch (const Error& e) { fail("[model] '", path_, "': ", e.what()); }
   }
 
   // Rows [KV][G + 2][HD]: per kv head its query heads, then k, then v (kernels.h).
@@ -175,7 +193,52 @@ class HfSource : public ModelSource {
   std::map<std::string, Tensor> tensors_;
 };
 
+QuantizedWeight HfSource::read_numbers(Ctx& ctx, const std::string& name) const {
+  const ModelConfig& c = config_.model;
+  const int64_t D = c.hidden_size, hd = c.hd();
+  Spec spec{c.vocab_size, D, true, Init::kNormal};  // of a head that is stored beside the embedding it is tied to
+  Model<int> model;
+  model.each(c, config_.head, [&](const std::string& n, int&, Spec s, int64_t) {
+    if (n == name) spec = s;
+  });
+  if (!joined(name)) return part_numbers(ctx, file_name(name), spec.rows, spec.cols);
+  const int64_t parts_of_rows[] = {c.num_heads * hd, c.num_kv_heads * hd, c.num_kv_heads * hd};
+  const char* const names[] = {"q_proj", "k_proj", "v_proj"};
+  QuantizedWeight all, parts[3];
+  for (int i = 0; i < 3; ++i) parts[i] = part_numbers(ctx, part(name, names[i]), parts_of_rows[i], D);
+  auto join = [&](Tensor QuantizedWeight::* which) {
+    if (!(parts[0].*which)) return;
+    Tensor whole = parts[0].*which;
+    whole.shape[0] = spec.rows;
+    whole.data = ctx.scratch->alloc(DType::kU8, {whole.nbytes()}).data;
+    all.*which = whole;
+    const int64_t group = c.num_heads / c.num_kv_heads;
+    for (int64_t h = 0, row = 0; h < c.num_kv_heads; ++h)
+      for (int i = 0; i < 3; ++i) {
+        const int64_t n = i == 0 ? group * hd : hd;
+        const Tensor from = (parts[i].*which).rows(h * n, h * n + n);
+        std::memcpy(whole.rows(row, row + n).data, from.data, static_cast<size_t>(from.nbytes()));
+        row += n;
+      }
+  };
+  join(&QuantizedWeight::q), join(&QuantizedWeight::scale), join(&QuantizedWeight::zero);
+  return all;
+}
+
+void HfSource::verify() const {
+  if (config_.quantization.checksum.empty()) return;
+  if (shards_.size() != 1) fail("[model] '", path_, "': expected its tensors in one file");
+  const std::string got = hex64(hash64(shards_[0]->data()));
+  if (got != config_.quantization.checksum)
+    fail("[model] ", shards_[0]->path(), ": its tensors have the checksum ", got, ", config.json says ",
+         config_.quantization.checksum, "; one of the two files is damaged or of another model");
+}
+
 }  // namespace
+
+QuantizedWeight ModelSource::read_numbers(Ctx&, const std::string& name) const {
+  fail("[model] '", path(), "': '", name, "' is not quantised");
+}
 
 std::unique_ptr<ModelSource> open_model_source(const std::string& path) {
   if (path.ends_with(".gguf")) return open_gguf_source(path);

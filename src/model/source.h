@@ -6,6 +6,7 @@
 #include <string>
 
 #include "model/config.h"
+#include "model/quantized.h"
 #include "model/tensors.h"
 
 namespace puyu {
@@ -25,6 +26,12 @@ class ModelSource {
   // Writes the tensor to `to` (f32 or bf16), converted and put in our order. Error when it is missing or has another
   // shape.
   virtual void read(Ctx& ctx, const std::string& name, Tensor to) const = 0;
+  // Of a quantised model: w8a8, w4a16, w4a8; else empty. Its matrices may still stand there as they are, one by one.
+  virtual std::string scheme() const { return {}; }
+  virtual bool quantized(const std::string&) const { return false; }
+  // The numbers of such a matrix, views of the file or from ctx.scratch. read() gives what they stand for.
+  virtual QuantizedWeight read_numbers(Ctx&, const std::string& name) const;
+  virtual void verify() const {}  // Error when a checksum that the files bear is not theirs; reads all bytes
 };
 
 // A folder or a .gguf file. Error when the path is no model or one that we would compute wrongly.

@@ -62,9 +62,7 @@ void init_tensor(Tensor t, const Spec& spec, int64_t layer, uint64_t seed, size_
   const double std = spec.init == Init::kDepthScaled ? 0.02 / std::sqrt(2.0 * static_cast<double>(layer + 1)) : 0.02;
   float* p = t.as<float>();
   for (int64_t i = 0; i < t.numel(); ++i)
-    p[i] = spec.init == Init::kOnes    ? 1.0f
-           : spec.init == Init::kZeros ? 0.0f
-                                       : static_cast<float>(std * rng.normal());
+    p[i] = spec.init == Init::kOnes ? 1.0f : spec.init == Init::kZeros ? 0.0f : static_cast<float>(std * rng.normal());
 }
 
 void init_weights(Weights& w, uint64_t seed) {
@@ -96,6 +94,7 @@ void save_model(const std::string& dir, Weights& w, DType dtype) {
 
 Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute) {
   const auto source = open_model_source(dir);
+  source->verify();
   Weights w = make_weights(source->config(), head, compute);
   w.master.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec, int64_t) {
     if (name == "v_head.weight" && !source->has(name)) return fill(ctx, t, 0);
@@ -107,6 +106,7 @@ Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute) {
 
 Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::optional<DType> compute) {
   std::shared_ptr<const ModelSource> source = open_model_source(dir);
+  source->verify();
   Weights w;
   w.config = source->config(), w.head = head;
   w.compute = compute ? *compute : source->dtype() == DType::kF32 ? DType::kF32 : DType::kBF16;
@@ -117,6 +117,11 @@ Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::opt
   set.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec spec, int64_t) {
     Tensor shape;
     shape.rank = spec.cols ? 2 : 1, shape.shape[0] = spec.rows, shape.shape[1] = spec.cols;
+    if (source->quantized(name)) {
+      t = shape;
+      t.dtype = w.compute;
+      return;
+    }
     t = source->view(name, w.compute);
     if (t && t.rank == shape.rank && t.shape[0] == shape.shape[0] && (t.rank < 2 || t.shape[1] == shape.shape[1]))
       return;

@@ -62,7 +62,8 @@ ModelConfig load_model_config(const std::string& dir);
 Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute);
 
 // To run and not to train: no masters, and what the files hold as it is needed is mapped, not copied. compute: as the
-// files (f32 for f32, else bf16) where none is given.
+// files (f32 for f32, else bf16) where none is given. A matrix that the files hold quantised has a shape and no data:
+// its numbers are with the source (read_numbers), for the engine to pack.
 Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::optional<DType> compute = {});
 
 }  // namespace puyu

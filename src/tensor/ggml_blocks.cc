@@ -120,6 +120,92 @@ void encode_q4_0(const float* x, uint8_t* b) {
   for (int i = 0; i < 16; ++i) b[2 + i] = static_cast<uint8_t>(quantised(x[i]) | quantised(x[i + 16]) << 4);
 }
 
+// The offset and scale of 32 numbers for which scale q + offset, q in 0 … 15, is nearest to them: for each of some
+// ranges a little narrower or wider than theirs, their q and then the least squares of both. Large numbers count more,
+// as llama.cpp weighs them. offset <= 0.
+struct Fit {
+  float scale = 0, offset = 0;
+};
+Fit fit_k(const float* x) {
+  float low = 0, high = x[0], squares = 0;
+  for (int i = 0; i < 32; ++i) low = std::min(low, x[i]), high = std::max(high, x[i]), squares += x[i] * x[i];
+  if (!(high > low)) return {0, low};
+  const float rms = std::sqrt(squares / 32);
+  Fit best;
+  float least = INFINITY;
+  for (int step = -10; step <= 10; ++step) {
+    const float inverse = (15 + 0.1f * static_cast<float>(step)) / (high - low);
+    float q[32], w[32], sw = 0, sq = 0, sqq = 0, sx = 0, sqx = 0;
+    for (int i = 0; i < 32; ++i) {
+      q[i] = std::clamp(std::nearbyint(inverse * (x[i] - low)), 0.0f, 15.0f);
+      w[i] = rms + std::fabs(x[i]);
+      sw += w[i], sq += w[i] * q[i], sqq += w[i] * q[i] * q[i], sx += w[i] * x[i], sqx += w[i] * q[i] * x[i];
+    }
+    Fit f;
+    if (const float det = sw * sqq - sq * sq; det > 0)
+      f = {(sw * sqx - sq * sx) / det, (sqq * sx - sq * sqx) / det};
+    else
+      continue;
+    if (f.offset > 0) f = {sqx / sqq, 0};
+    float error = 0;
+    for (int i = 0; i < 32; ++i) {
+      const float d = f.scale * q[i] + f.offset - x[i];
+      error += w[i] * d * d;
+    }
+    if (error < least) least = error, best = f;
+  }
+  return least < INFINITY ? best : Fit{(high - low) / 15, low};
+}
+
+// The 32 numbers as nibbles of scale q - min; the squared error.
+float encode_k(const float* x, float scale, float min, uint8_t* q) {
+  const float inverse = scale > 0 ? 1 / scale : 0;
+  float error = 0;
+  for (int i = 0; i < 32; ++i) {
+    const float v = std::clamp(std::nearbyint((x[i] + min) * inverse), 0.0f, 15.0f);
+    const float d = scale * v - min - x[i];
+    q[i] = static_cast<uint8_t>(v), error += d * d;
+  }
+  return error;
+}
+int six_bits(float v) { return static_cast<int>(std::clamp(std::nearbyint(v), 0.0f, 63.0f)); }
+
+// Scales and minima share d and dmin in six bits; of each pair also the neighbours are tried.
+void encode_q4_k(const float* x, uint8_t* b) {
+  Fit fits[8];
+  float most_scale = 0, most_min = 0;
+  for (int j = 0; j < 8; ++j) {
+    fits[j] = fit_k(x + 32 * j);
+    most_scale = std::max(most_scale, fits[j].scale), most_min = std::max(most_min, -fits[j].offset);
+  }
+  put_half(b, most_scale / 63), put_half(b + 2, most_min / 63);
+  const float d = half_at(b), dmin = half_at(b + 2);
+  uint8_t *scales = b + 4, *low = b + 16;
+  std::memset(scales, 0, 12 + 128);
+  for (int j = 0; j < 8; ++j) {
+    const int s0 = d > 0 ? six_bits(fits[j].scale / d) : 0, m0 = dmin > 0 ? six_bits(-fits[j].offset / dmin) : 0;
+    uint8_t q[32], best_q[32] = {};
+    int scale = s0, min = m0;
+    float least = INFINITY;
+    for (int s = std::max(0, s0 - 1); s <= std::min(63, s0 + 1); ++s)
+      for (int m = std::max(0, m0 - 1); m <= std::min(63, m0 + 1); ++m) {
+        const float error = encode_k(x + 32 * j, d * static_cast<float>(s), dmin * static_cast<float>(m), q);
+        if (error < least) least = error, scale = s, min = m, std::memcpy(best_q, q, 32);
+      }
+    if (j < 4) {
+      scales[j] = static_cast<uint8_t>(scales[j] | scale), scales[j + 4] = static_cast<uint8_t>(scales[j + 4] | min);
+    } else {
+      scales[j + 4] = static_cast<uint8_t>((scale & 15) | (min & 15) << 4);
+      scales[j - 4] = static_cast<uint8_t>(scales[j - 4] | (scale >> 4) << 6);
+      scales[j] = static_cast<uint8_t>(scales[j] | (min >> 4) << 6);
+    }
+    for (int i = 0; i < 32; ++i) {
+      uint8_t& byte = low[j / 2 * 32 + i];
+      byte = static_cast<uint8_t>(byte | best_q[i] << (j % 2 * 4));
+    }
+  }
+}
+
 struct Codec {
   GgmlType type;
   GgmlFormat format;
@@ -147,7 +233,7 @@ const Codec kCodecs[] = {
     {GgmlType::kQ4_1, {"q4_1", 32, 20}, decode_q4_1, nullptr},
     {GgmlType::kQ5_0, {"q5_0", 32, 22}, decode_q5_0, nullptr},
     {GgmlType::kQ5_1, {"q5_1", 32, 24}, decode_q5_1, nullptr},
-    {GgmlType::kQ4_K, {"q4_k", 256, 144}, decode_q4_k, nullptr},
+    {GgmlType::kQ4_K, {"q4_k", 256, 144}, decode_q4_k, encode_q4_k},
     {GgmlType::kQ5_K, {"q5_k", 256, 176}, decode_q5_k, nullptr},
     {GgmlType::kQ6_K, {"q6_k", 256, 210}, decode_q6_k, nullptr},
 };

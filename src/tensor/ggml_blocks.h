@@ -1,5 +1,5 @@
 // ggml's number formats: plain floats, and blocks of quantised numbers with their scales. Decoding of what GGUF files
-// commonly hold, encoding of q8_0 and q4_0 as ggml's reference does it.
+// commonly hold, encoding of q8_0 and q4_0 as ggml's reference does it, and of q4_k by a search of its scales.
 #pragma once
 #include <cstdint>
 #include <string>

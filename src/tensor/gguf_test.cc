@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -56,6 +57,72 @@ TEST(GgmlBlocks, KnownBlocks) {
 }
 
 // The blocks that are only read, worked out by hand from their layout.
+// The encoder that q4_k must beat: each 32 numbers' own range in 15 steps, scales and minima rounded to six bits.
+double min_max_error(const std::vector<float>& x) {
+  float low[8], scale[8], most_scale = 0, most_low = 0;
+  for (size_t j = 0; j < 8; ++j) {
+    low[j] = std::min(0.0f, *std::min_element(x.begin() + 32 * j, x.begin() + 32 * j + 32));
+    scale[j] = (*std::max_element(x.begin() + 32 * j, x.begin() + 32 * j + 32) - low[j]) / 15;
+    most_scale = std::max(most_scale, scale[j]), most_low = std::max(most_low, -low[j]);
+  }
+  double sum = 0;
+  for (size_t i = 0; i < 256; ++i) {
+    const float d = most_scale / 63, m = most_low / 63;
+    const float s = d > 0 ? d * std::nearbyint(scale[i / 32] / d) : 0,
+                o = m > 0 ? m * std::nearbyint(-low[i / 32] / m) : 0;
+    const float q = s > 0 ? std::clamp(std::nearbyint((x[i] + o) / s), 0.0f, 15.0f) : 0;
+    sum += std::pow(static_cast<double>(s * q - o - x[i]), 2);
+  }
+  return sum;
+}
+std::vector<float> through_q4_k(const std::vector<float>& x) {
+  std::vector<char> block(144);
+  std::vector<float> y(256);
+  ggml_encode(GgmlType::kQ4_K, x.data(), 256, block.data());
+  ggml_decode(GgmlType::kQ4_K, block.data(), 256, y.data());
+  return y;
+}
+
+TEST(GgmlBlocks, Q4KIsNearerThanItsRange) {
+  Rng rng(4);
+  double search = 0, naive = 0, worse = 0;
+  for (int round = 0; round < 200; ++round) {
+    std::vector<float> x(256);
+    for (size_t i = 0; i < 256; ++i) {
+      const double n = rng.normal();
+      x[i] = static_cast<float>((round % 2 ? n : n * n * n) * 0.02 * (1 + static_cast<double>(i / 32)));
+    }
+    const std::vector<float> y = through_q4_k(x);
+    double e = 0;
+    for (size_t i = 0; i < 256; ++i) e += std::pow(static_cast<double>(x[i] - y[i]), 2);
+    const double r = min_max_error(x);
+    search += e / r, naive += 1, worse += e > r;
+  }
+  EXPECT_LT(search / naive, 0.9);
+  EXPECT_LE(worse, 10);
+}
+
+TEST(GgmlBlocks, Q4KKeepsWhatItHolds) {
+  Rng rng(6);
+  for (int round = 0; round < 50; ++round) {  // what a block can hold comes back
+    std::vector<uint8_t> block(144);
+    for (uint8_t& b : block) b = static_cast<uint8_t>(rng.below(256));
+    const uint16_t d = f16_bits(0.25f), dmin = f16_bits(0.5f);
+    std::memcpy(block.data(), &d, 2), std::memcpy(block.data() + 2, &dmin, 2);
+    std::vector<float> x(256);
+    ggml_decode(GgmlType::kQ4_K, block.data(), 256, x.data());
+    const std::vector<float> y = through_q4_k(x);
+    double error = 0, size = 0;
+    for (size_t i = 0; i < 256; ++i)
+      error += std::pow(static_cast<double>(x[i] - y[i]), 2), size += std::pow(static_cast<double>(x[i]), 2);
+    EXPECT_LT(error, 2e-3 * size) << round;
+  }
+  for (float v : {0.0f, 1.0f, -3.0f, 1e-30f, 6e4f}) {
+    const std::vector<float> x(256, v), y = through_q4_k(x);
+    for (float f : y) EXPECT_NEAR(f, v, std::fabs(v) * 1e-3 + 1e-7);
+  }
+}
+
 TEST(GgmlBlocks, SuperBlocks) {
   std::vector<uint8_t> b(210, 0);
   std::vector<float> y(256);

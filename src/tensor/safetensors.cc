@@ -55,6 +55,10 @@ Tensor parse_entry(const std::string& name, const Json& j, std::string_view data
 
 }  // namespace
 
+const char* safetensors_dtype(DType t) {
+  return std::find_if(std::begin(kNames), std::end(kNames), [&](const Name& n) { return n.dtype == t; })->text;
+}
+
 SafeTensors::SafeTensors(const std::string& path) : file_(path) {
   std::string_view all = file_.bytes();
   uint64_t n = 0;
@@ -97,7 +101,7 @@ const Tensor* SafeTensors::find(const std::string& name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
-std::string safetensors_header(const std::vector<NamedTensor>& tensors,
+std::string safetensors_header(const std::vector<PendingTensor>& tensors,
                                const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
   if (!metadata.empty()) {
@@ -106,37 +110,62 @@ std::string safetensors_header(const std::vector<NamedTensor>& tensors,
     header["__metadata__"] = std::move(m);
   }
   int64_t at = 0;
-  for (const auto& [name, t] : tensors) {
+  for (const PendingTensor& t : tensors) {
     Json shape = Json::array(), offsets = Json::array();
-    for (int i = 0; i < t.rank; ++i) shape.push(t.shape[i]);
+    int64_t bytes = dtype_size(t.dtype);
+    for (int64_t n : t.shape) shape.push(n), bytes *= n;
     offsets.push(at);
-    offsets.push(at += t.nbytes());
+    offsets.push(at += bytes);
     Json e = Json::object();
-    e["dtype"] =
-        std::find_if(std::begin(kNames), std::end(kNames), [&](const Name& n) { return n.dtype == t.dtype; })->text;
+    e["dtype"] = safetensors_dtype(t.dtype);
     e["shape"] = std::move(shape);
     e["data_offsets"] = std::move(offsets);
-    CHECK(!header.find(name), "two tensors have one name");
-    header[name] = std::move(e);
+    CHECK(!header.find(t.name), "two tensors have one name");
+    header[t.name] = std::move(e);
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');  // the data starts 8-byte aligned
-  const uint64_t n = text.size();
-  return std::string(reinterpret_cast<const char*>(&n), 8) + text;
+  return text;
+}
+
+std::string safetensors_begin(std::string_view header) {
+  const uint64_t n = header.size();
+  return cat(std::string_view(reinterpret_cast<const char*>(&n), 8), header);
+}
+
+uint64_t write_safetensors(const std::string& path, std::string_view header, const std::vector<PendingTensor>& tensors,
+                           const std::function<void(int64_t)>& on_tensor) {
+  AtomicFile f(path);
+  f.write(safetensors_begin(header));
+  Hasher hash;
+  for (const PendingTensor& t : tensors) {
+    int64_t want = dtype_size(t.dtype), got = 0;
+    for (int64_t s : t.shape) want *= s;
+    t.data([&](std::string_view bytes) {
+      hash.update(bytes);
+      f.write(bytes);
+      got += static_cast<int64_t>(bytes.size());
+    });
+    CHECK(got == want, "a tensor gave another number of bytes than its shape says");
+    if (on_tensor) on_tensor(want);
+  }
+  f.commit();
+  return hash.digest();
+}
+
+std::vector<PendingTensor> pending(const std::vector<NamedTensor>& tensors) {
+  std::vector<PendingTensor> list;
+  for (const auto& [name, t] : tensors)
+    list.push_back({name, t.dtype, {t.shape, t.shape + t.rank}, [t = t](const auto& write) {
+                      write({static_cast<const char*>(t.data), static_cast<size_t>(t.nbytes())});
+                    }});
+  return list;
 }
 
 uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
                            const std::map<std::string, std::string>& metadata) {
-  AtomicFile f(path);
-  f.write(safetensors_header(tensors, metadata));
-  Hasher hash;
-  for (const auto& [name, t] : tensors) {
-    std::string_view bytes(static_cast<const char*>(t.data), static_cast<size_t>(t.nbytes()));
-    hash.update(bytes);
-    f.write(bytes);
-  }
-  f.commit();
-  return hash.digest();
+  const std::vector<PendingTensor> list = pending(tensors);
+  return write_safetensors(path, safetensors_header(list, metadata), list);
 }
 
 }  // namespace puyu

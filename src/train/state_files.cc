@@ -36,7 +36,7 @@ Places places_of(const Zero& state, const std::vector<NamedSet>& sets, DType dty
   for (const NamedSet& s : sets)
     for (const FlatTensor& t : state.layout().tensors) list.push_back({s.prefix + t.name, shape_of(t, dtype)});
   Places out;
-  out.header = safetensors_header(list, {{"format", "pt"}});
+  out.header = safetensors_begin(safetensors_header(pending(list), {{"format", "pt"}}));
   out.end = out.header.size();
   for (const NamedTensor& t : list) {
     out.at[t.name] = out.end;

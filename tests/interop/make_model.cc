@@ -1,7 +1,7 @@
 // interop_make_model DIR SHAPE TEXTS.json: a small model that other programs are held against: random weights, so large
 // that attention and positions matter, and a tokenizer learnt from the texts. SHAPE: internlm2, or, under LLaMA's
 // names, llama (three query heads to a key head, tied embeddings, a padded vocabulary) and llama-wide (as many key
-// heads, wider than hidden_size).
+// heads, wider than hidden_size). blocks: internlm2 whose rows are whole blocks of 256, as k-quants want them.
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -25,16 +25,19 @@ struct Shape {
 Shape find_shape(const std::string& name) {
   ModelConfig c;
   c.vocab_size = 0, c.max_position = 512;
-  ModelConfig first = c, llama = c, wide = c;
+  ModelConfig first = c, llama = c, wide = c, blocks = c;
   first.hidden_size = 64, first.num_layers = 3, first.num_heads = 4, first.num_kv_heads = 2;
   first.intermediate_size = 160, first.rope_theta = 1e6;
   llama.vocab_size = 13, llama.hidden_size = 96, llama.num_layers = 2, llama.num_heads = 6, llama.num_kv_heads = 2;
   llama.intermediate_size = 224, llama.rope_theta = 1e4, llama.rms_norm_eps = 1e-6, llama.tie_embeddings = true;
   wide.hidden_size = 64, wide.num_layers = 2, wide.num_heads = wide.num_kv_heads = 4, wide.head_dim = 32;
   wide.intermediate_size = 192, wide.rope_theta = 5e5;
-  for (const Shape& s : {Shape{"internlm2", 570, first}, Shape{"llama", 520, llama}, Shape{"llama-wide", 544, wide}})
+  blocks.hidden_size = 256, blocks.num_layers = 2, blocks.num_heads = 4, blocks.num_kv_heads = 2;
+  blocks.intermediate_size = 512;
+  for (const Shape& s : {Shape{"internlm2", 570, first}, Shape{"blocks", 570, blocks}, Shape{"llama", 520, llama},
+                         Shape{"llama-wide", 544, wide}})
     if (s.name == name) return s;
-  fail("SHAPE: expected internlm2, llama or llama-wide, got '", name, "'");
+  fail("SHAPE: expected internlm2, llama, llama-wide or blocks, got '", name, "'");
 }
 
 Tokenizer learn(int pieces, const std::string& path) {
