@@ -9,7 +9,7 @@ namespace puyu {
 
 HttpReply error_reply(const ApiError& e) {
   HttpReply r{e.status, api_error_body(e), "application/json", {}};
-  if (e.status == 429) r.headers.emplace_back("Retry-After", "1");
+  if (e.retry_after > 0) r.headers.emplace_back("Retry-After", std::to_string(e.retry_after));
   return r;
 }
 
@@ -88,6 +88,7 @@ void Choices::end_call(size_t index) {
 }
 
 void Choices::begin() {
+  if (request_.stream) exchange_->open();
   for (size_t i = 0; i < choices_.size() && request_.stream; ++i)
     if (const std::string first = answer_.first(i); !first.empty()) exchange_->event(first);
 }

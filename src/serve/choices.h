@@ -1,5 +1,5 @@
 // The answers to one API request on their way out: text and log-probs from the engine become bodies or events of the
-// exchange. All of it happens on the engine's thread.
+// exchange. Made and begun on any thread; after that all of it happens on the engine's.
 #pragma once
 #include <functional>
 #include <memory>
@@ -19,8 +19,8 @@ class Choices {
           std::function<void()> on_end);
   // The request of choice `index`; its callbacks hold `all`.
   static Request request(const std::shared_ptr<Choices>& all, size_t index);
-  void begin();   // all are in work: a stream starts
-  void refuse();  // one of them could not be: none of the others says anything
+  void begin();   // all can run: a stream starts
+  void refuse();  // they will not be put in work after all: none of them says anything
 
  private:
   struct Choice {

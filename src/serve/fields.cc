@@ -1,5 +1,10 @@
 #include "serve/fields.h"
 
+#include <algorithm>
+#include <limits>
+
+#include "engine/fair_queue.h"
+
 namespace puyu {
 
 void refuse(const std::string& field, const std::string& why) {
@@ -24,6 +29,37 @@ bool boolean(const Json& v, const std::string& field) {
 const std::string& text(const Json& v, const std::string& field) {
   if (!v.is_string()) refuse(field, cat("expected a string, got ", v.type_name()));
   return v.as_string();
+}
+
+std::vector<int32_t> read_ids(const Json& v, const std::string& field) {
+  if (!v.is_array() || v.size() == 0) refuse(field, "expected at least one token id");
+  std::vector<int32_t> out;
+  for (size_t i = 0; i < v.size(); ++i)
+    out.push_back(static_cast<int32_t>(
+        integer(v.as_array()[i], cat(field, "[", i, "]"), 0, std::numeric_limits<int32_t>::max())));
+  return out;
+}
+
+const std::string& read_model(const Json& body, const std::vector<std::string>& models) {
+  std::string known;
+  for (const std::string& name : models) known += cat(known.empty() ? "'" : ", '", name, "'");
+  const Json* asked = body.find("model");
+  if (!asked) refuse("model", cat("missing; this server has ", known));
+  const std::string& model = text(*asked, "model");
+  if (std::find(models.begin(), models.end(), model) == models.end())
+    throw ApiError(404, cat("the model '", model, "' does not exist; this server has ", known), "model",
+                   "model_not_found");
+  return model;
+}
+
+bool read_turn(const std::string& key, const Json& v, Turn& turn) {
+  if (key == "priority")
+    turn.priority = static_cast<int>(integer(v, key, -kMaxPriority, kMaxPriority));
+  else if (key == "user")
+    turn.user = text(v, key);
+  else
+    return false;
+  return true;
 }
 
 Json parse_body(std::string_view body) {

@@ -24,11 +24,13 @@ std::string content(const Json& v, const std::string& field) {
   return out;
 }
 
-std::vector<Message> messages(const Json& v) {
-  if (!v.is_array() || v.size() == 0) refuse("messages", "expected a list of at least one message");
+}  // namespace
+
+std::vector<Message> read_messages(const Json& v, const std::string& messages) {
+  if (!v.is_array() || v.size() == 0) refuse(messages, "expected a list of at least one message");
   std::vector<Message> out;
   for (size_t i = 0; i < v.size(); ++i) {
-    const std::string at = cat("messages[", i, "]");
+    const std::string at = cat(messages, "[", i, "]");
     const Json& m = v.as_array()[i];
     if (!m.is_object()) refuse(at, cat("expected an object, got ", m.type_name()));
     Message parsed;
@@ -61,6 +63,8 @@ std::vector<Message> messages(const Json& v) {
   return out;
 }
 
+namespace {
+
 constexpr int64_t kMaxChoices = 128;
 
 std::vector<Prompt> prompt_texts(const Json& v) {
@@ -75,23 +79,14 @@ std::vector<Prompt> prompt_texts(const Json& v) {
   return out;
 }
 
-std::vector<int32_t> ids_of(const Json& v, const std::string& field) {
-  if (v.size() == 0) refuse(field, "expected at least one token id");
-  std::vector<int32_t> out;
-  for (size_t i = 0; i < v.size(); ++i)
-    out.push_back(static_cast<int32_t>(
-        integer(v.as_array()[i], cat(field, "[", i, "]"), 0, std::numeric_limits<int32_t>::max())));
-  return out;
-}
-
 // For each prompt its ids, empty where it is text.
 std::vector<std::vector<int32_t>> prompt_ids(const Json& v) {
   if (v.is_string()) return {{}};
-  if (v.as_array()[0].is_number()) return {ids_of(v, "prompt")};
+  if (v.as_array()[0].is_number()) return {read_ids(v, "prompt")};
   std::vector<std::vector<int32_t>> out;
   for (size_t i = 0; i < v.size(); ++i) {
     const Json& p = v.as_array()[i];
-    out.push_back(p.is_array() ? ids_of(p, cat("prompt[", i, "]")) : std::vector<int32_t>());
+    out.push_back(p.is_array() ? read_ids(p, cat("prompt[", i, "]")) : std::vector<int32_t>());
   }
   return out;
 }
@@ -131,7 +126,7 @@ bool asks_for_nothing(const std::string& key, const Json& v) {
 }
 constexpr const char* kRefused[] = {"best_of", "functions", "function_call", "response_format", "suffix"};
 // What concerns the caller's bookkeeping and not the answer.
-constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier"};
+constexpr const char* kIgnored[] = {"metadata", "store", "service_tier"};
 
 std::vector<std::string> texts(const Json& v, const std::string& field) {
   if (!v.is_array()) refuse(field, cat("expected a list of strings, got ", v.type_name()));
@@ -227,12 +222,13 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   if (!v.is_null() && read_guided(key, v, r.guided)) return;
   if (!v.is_null() && r.chat && read_tools(key, v, r.tools)) return;
   if (v.is_null() || among(kIgnored) || sampling_field(key, v, r.sampling) || logprobs_field(key, v, r)) return;
+  if (read_turn(key, v, r.turn)) return;
   if (key == "stream")
     r.stream = boolean(v, key);
   else if (key == "stream_options")
     r.include_usage = include_usage(v);
   else if (key == "messages" && r.chat)
-    r.prompts = {{"", messages(v)}}, r.ids = {{}};
+    r.prompts = {{"", read_messages(v, key)}}, r.ids = {{}};
   else if (key == "prompt" && !r.chat)
     r.prompts = prompt_texts(v), r.ids = prompt_ids(v);
   else if (key == "n")
@@ -256,12 +252,6 @@ void add_tools(ApiRequest& r) {
   r.guided = call_guide(r.tools);
 }
 
-std::string quoted(const ModelNames& names) {
-  std::string out;
-  for (const std::string& name : names) out += cat(out.empty() ? "'" : ", '", name, "'");
-  return out;
-}
-
 int64_t random_seed() {
   std::random_device device;
   return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32 | device()) >> 1);
@@ -278,12 +268,7 @@ ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames&
   // As OpenAI: a chat answer may fill the context, a completion has 16 tokens unless told.
   r.sampling.max_tokens = chat ? std::numeric_limits<int>::max() : 16;
   r.sampling.seed = random_seed();
-  const Json* asked = j.find("model");
-  if (!asked) refuse("model", cat("missing; this server has ", quoted(models)));
-  r.model = text(*asked, "model");
-  if (std::find(models.begin(), models.end(), r.model) == models.end())
-    throw ApiError(404, cat("the model '", r.model, "' does not exist; this server has ", quoted(models)), "model",
-                   "model_not_found");
+  r.model = read_model(j, models);
   for (const auto& [key, value] : j.as_object())
     if (key != "model") read_field(key, value, r);
   // The order of a body's fields means nothing.

@@ -22,6 +22,7 @@ struct ApiRequest {
   bool no_answer = false;  // max_tokens 0: the prompt alone
   Guided guided;
   Tools tools;
+  Turn turn = {};
   std::shared_ptr<grammar::Guide> guide = nullptr;  // the server's, for `guided`
 };
 
@@ -31,6 +32,8 @@ using ModelNames = std::vector<std::string>;
 // Throws ApiError 400, or 404 when the request asks for another model. `defaults`: sampling where the body is silent.
 ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames& models,
                              const SamplingOptions& defaults);
+
+std::vector<Message> read_messages(const Json& v, const std::string& field);
 
 // The bodies of one answer. Streams: first(), text() per piece, last() of each choice, then usage() if asked for, then
 // "[DONE]".
