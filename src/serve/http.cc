@@ -29,7 +29,9 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr size_t kMaxQueued = 16 << 20;  // bytes that wait for a slow reader before it is cut off
+constexpr size_t kMaxQueued = 16 << 20;     // bytes that wait for a slow reader before it is cut off
+constexpr int64_t kTurnedAway = 64;         // connections beyond the limit that are told so; more are just closed
+constexpr size_t kMaxDiscarded = 64 << 20;  // bytes of a refused request that are read to no end
 
 std::chrono::milliseconds millis(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
@@ -67,6 +69,10 @@ class Session : public std::enable_shared_from_this<Session> {
     server_.sessions.insert(this);
     read();
   }
+  void turn_away() {
+    server_.sessions.insert(this);
+    refuse(503, cat("the server has ", server_.options.max_connections, " connections already"));
+  }
   bool busy() const { return busy_; }
   bool in_work() const { return in_work_; }
   void close();
@@ -86,6 +92,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void send(std::string bytes);
   void write();
   void done();
+  void discard(size_t most);
 
   HttpServer::Impl& server_;
   beast::tcp_stream stream_;
@@ -97,6 +104,7 @@ class Session : public std::enable_shared_from_this<Session> {
   int64_t serial_ = 0;
   bool busy_ = false, streaming_ = false, keep_alive_ = false, chunked_ = false, finished_ = false;
   bool in_work_ = false;  // the handler's, and not yet sent
+  bool unread_ = false;   // of the request, which was refused before it was whole
   bool watching_ = false, writing_ = false, closed_ = false;
 };
 
@@ -156,7 +164,7 @@ void Session::on_read(error_code ec) {
 
 // An error of the transport itself; the rest of the request is not read, so the connection ends.
 void Session::refuse(int status, const std::string& message) {
-  busy_ = true, keep_alive_ = false;
+  busy_ = unread_ = true, keep_alive_ = false;
   const char* type = status == 503 ? "server_error" : "invalid_request_error";
   const std::string body = cat("{\"error\":{\"message\":\"", message, "\",\"type\":\"", type, "\",");
   HttpReply r{status, body + "\"param\":null,\"code\":null}}", "application/json", {}};
@@ -248,7 +256,18 @@ void Session::done() {
   if (keep_alive_) return read();
   error_code ignored;
   stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
-  close();
+  if (!unread_) return close();
+  stream_.expires_after(millis(server_.options.timeout_seconds));
+  discard(kMaxDiscarded);
+}
+
+// A client that still sends would see its connection reset, and not the answer, if we closed now.
+void Session::discard(size_t most) {
+  buffer_.clear();
+  stream_.async_read_some(buffer_.prepare(64 << 10), [self = shared_from_this(), most](error_code ec, size_t n) {
+    if (ec || n >= most || !self->server_.acceptor.is_open()) return self->close();
+    self->discard(most - n);
+  });
 }
 
 void Session::close() {
@@ -272,10 +291,15 @@ void HttpServer::Impl::accept() {
       auto pause = std::make_shared<asio::steady_timer>(io, millis(0.2));
       return pause->async_wait([this, pause](error_code) { accept(); });
     }
-    if (static_cast<int64_t>(sessions.size()) < options.max_connections) {
+    const auto open = static_cast<int64_t>(sessions.size());
+    if (open < options.max_connections + kTurnedAway) {
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
-      std::make_shared<Session>(*this, std::move(socket))->start();
+      const auto session = std::make_shared<Session>(*this, std::move(socket));
+      if (open < options.max_connections)
+        session->start();
+      else
+        session->turn_away();
     }
     accept();
   });

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/log.h"
 #include "serve/choices.h"
 
 namespace puyu {
@@ -47,16 +48,24 @@ void PooledAnswer::feed() {
     q.on_finish = [self = shared_from_this()](FinishReason reason) { self->ended(reason); };
     metrics_.watch(q, call_->arrival);
     ++running_;
-    call_->client->ids.push_back(engine_.submit(std::move(q)));
+    try {
+      call_->client->ids.push_back(engine_.submit(std::move(q)));
+    } catch (const std::exception& e) {  // memory, most likely
+      log_error("[serve] an input could not be put in work: ", e.what());
+      return cut();
+    }
   }
+}
+
+void PooledAnswer::cut() {
+  if (std::exchange(cut_, true)) return;
+  place_.reset();
+  call_->reply(error_reply(ApiError(503, "the answer was cut off by the server")));
 }
 
 void PooledAnswer::ended(FinishReason reason) {
   --running_, --left_;
-  if (reason == FinishReason::kAborted && !std::exchange(cut_, true)) {
-    place_.reset();
-    return call_->reply(error_reply(ApiError(503, "the answer was cut off by the server")));
-  }
+  if (reason == FinishReason::kAborted) cut();
   if (cut_) return;
   if (left_ > 0) return start();  // not from here: the engine is in the middle of a step
   place_.reset();

@@ -20,6 +20,7 @@ class PooledAnswer : public std::enable_shared_from_this<PooledAnswer> {
  private:
   void feed();
   void ended(FinishReason reason);
+  void cut();
 
   PooledRequest request_;
   Request like_;

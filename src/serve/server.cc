@@ -264,9 +264,19 @@ void Server::Impl::generate(const ApiRequest& r, const To& x) {
     } catch (const Error& e) { throw ApiError(400, e.what(), r.chat ? "messages" : "prompt"); }
   }
   all->begin();
-  loop.post([this, x, all, requests] {
+  loop.post([this, x, all, requests, stream = r.stream] {
     if (x->client->gone) return;
-    for (Request& q : *requests) x->client->ids.push_back(model.engine.submit(std::move(q)));
+    try {
+      for (Request& q : *requests) x->client->ids.push_back(model.engine.submit(std::move(q)));
+    } catch (const std::exception& e) {  // memory, most likely
+      log_error("[serve] a request could not be put in work: ", e.what());
+      all->refuse();
+      for (int64_t id : x->client->ids) model.engine.abort(id);
+      const ApiError error(503, "the server could not put this request in work");
+      if (!stream) return x->reply(error_reply(error));
+      x->exchange->event(api_error_body(error));
+      x->exchange->end();
+    }
   });
 }
 

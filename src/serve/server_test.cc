@@ -444,29 +444,6 @@ TEST_F(ServeTest, TheQueueCountsChoices) {
   EXPECT_TRUE(becomes_idle());
 }
 
-TEST_F(ServeTest, WhoComesWhileTheServerStopsIsTold) {
-  ServeOptions o;
-  o.timeout_seconds = 30;
-  start(o);
-  tcp::socket idle = connect(), running = connect();
-  const std::string body = chat("hello", 200, true);
-  asio::write(running, asio::buffer(cat("POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
-                                        "Content-Length: ", body.size(), "\r\n\r\n", body)));
-  char first[16];  // of the headers: it is in work
-  running.read_some(asio::buffer(first));
-  server->stop();
-  const std::string rest = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n";
-  std::string reply;
-  boost::system::error_code ec;
-  asio::write(idle, asio::buffer(rest), ec);
-  asio::read(idle, asio::dynamic_buffer(reply), ec);
-  // Either it came while the answer ran, or the server had gone.
-  EXPECT_TRUE(reply.empty() || reply.starts_with("HTTP/1.1 503")) << reply;
-  std::string all(first, sizeof first);
-  asio::read(running, asio::dynamic_buffer(all), ec);
-  EXPECT_NE(all.find("data: [DONE]"), std::string::npos);
-}
-
 TEST_F(ServeTest, GuidedAnswersFollowTheirGrammar) {
   start();
   auto ask = [&](const std::string& more, bool stream = false) {

@@ -267,6 +267,21 @@ test("classes and clients: taken, and refused by their names", async () => {
   assert.equal((await chat({ priority: -3, user: "one" })).choices[0].message.content, plain);
   assert.equal((await failure(chat({ priority: 11 }))).param, "priority");
   assert.equal((await failure(chat({ user: 7 }))).param, "user");
+  // One client fills the queue; another, and a higher class of the same one, wait for the next place and no longer.
+  const narrow = await serve("--engine.max_batch=2");
+  const crowd = new OpenAI({ baseURL: narrow + "/v1", apiKey: "none", maxRetries: 0 });
+  const long = { ...ask, max_tokens: 400, ignore_eos: true };
+  let ended = 0;
+  const away = new AbortController();
+  const all = Array.from({ length: 60 }, () =>
+    crowd.chat.completions.create({ ...long, user: "a" }, { signal: away.signal }).then(() => ++ended, () => {}));
+  const waiting = async () => Number((await (await fetch(narrow + "/metrics")).text()).match(/^puyu_sequences_waiting (\d+)/m)[1]);
+  while ((await waiting()) < 40) await new Promise((resolve) => setTimeout(resolve, 1));
+  await crowd.chat.completions.create({ ...ask, user: "b", max_tokens: 3 });
+  await crowd.chat.completions.create({ ...ask, user: "a", priority: -1, max_tokens: 3 });
+  assert.ok(ended < 40, `${ended} of the crowd went first`);
+  away.abort();
+  await Promise.all(all);
 });
 
 test("metrics in Prometheus' format", async () => {
