@@ -136,6 +136,7 @@ constexpr const char* kIgnored[] = {"metadata", "service_tier", "cache_control"}
 void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   if (v.is_null() || key == "model" || key == "messages" || key == "system") return;
   if (std::find(std::begin(kIgnored), std::end(kIgnored), key) != std::end(kIgnored)) return;
+  if (key == "priority" && read_turn(key, v, r.turn)) return;
   if (key == "stream") {
     r.stream = boolean(v, key);
   } else if (key == "max_tokens") {

@@ -12,7 +12,7 @@ namespace puyu {
 HttpReply error_reply(const ApiError& e, Api api) {
   const std::string body = api == Api::kAnthropic ? anthropic_error_body(e) : api_error_body(e);
   HttpReply r{e.status, body, "application/json", {}};
-  if (e.status == 429) r.headers.emplace_back("Retry-After", "1");
+  if (e.retry_after > 0) r.headers.emplace_back("Retry-After", std::to_string(e.retry_after));
   return r;
 }
 
@@ -53,12 +53,20 @@ Request Choices::request(const std::shared_ptr<Choices>& all, size_t index) {
 
 void Choices::begin() {
   if (!request_.stream) return;
+  exchange_->open();
   std::vector<AnswerChoice> answers;
   for (const Choice& c : choices_) answers.push_back(c.answer);
   writer_->begin(answers);
 }
 
-void Choices::refuse() { refused_ = true; }
+void Choices::refuse(const ApiError& e) {
+  refused_ = true;
+  say_error(e);
+}
+
+void Choices::say_error(const ApiError& e) {
+  request_.stream ? writer_->fail(e) : exchange_->reply(error_reply(e, request_.api));
+}
 
 bool Choices::token(size_t index, const Token& t) {
   Choice& c = choices_[index];
@@ -131,10 +139,7 @@ void Choices::finish(size_t index, FinishReason reason) {
 // The last of them ends the exchange.
 void Choices::end() {
   on_end_();
-  if (cut_) {
-    const ApiError e(503, "the answer was cut off by the server");
-    return request_.stream ? writer_->fail(e) : exchange_->reply(error_reply(e, request_.api));
-  }
+  if (cut_) return say_error(ApiError(503, "the answer was cut off by the server"));
   std::vector<AnswerChoice> answers;
   for (size_t i = 0; i < choices_.size(); ++i) {
     if (!request_.stream) choices_[i].answer.logprobs = whole_logprobs(choices_[i]);

@@ -1,5 +1,6 @@
 // The answers to one API request on their way out: tokens and log-probs from the engine become events and parts
-// (serve/answer.h), which the request's writer says. All of it happens on the engine's thread.
+// (serve/answer.h), which the request's writer says. Made and begun on any thread; after that all of it happens on the
+// engine's.
 #pragma once
 #include <functional>
 #include <memory>
@@ -19,8 +20,8 @@ class Choices {
           std::function<void()> on_end);
   // The request of choice `index`; its callbacks hold `all`.
   static Request request(const std::shared_ptr<Choices>& all, size_t index);
-  void begin();   // all are in work: a stream starts
-  void refuse();  // one of them could not be: none of the others says anything
+  void begin();                    // all can run: a stream starts
+  void refuse(const ApiError& e);  // they will not be put in work after all: this is all that is said
 
  private:
   struct Choice {
@@ -36,6 +37,7 @@ class Choices {
   void echo(size_t index);
   void finish(size_t index, FinishReason reason);
   void end();
+  void say_error(const ApiError& e);
   Json logprobs(Choice& c, std::span<const Token> tokens) const;
   Json whole_logprobs(Choice& c) const;
   std::string prompt_text(size_t index) const;

@@ -1,6 +1,9 @@
 #include "serve/fields.h"
 
 #include <algorithm>
+#include <limits>
+
+#include "engine/fair_queue.h"
 
 namespace puyu {
 
@@ -42,6 +45,37 @@ void only(const Json& v, const std::vector<const char*>& keys, const std::string
   for (const auto& [key, value] : v.as_object())
     if (!value.is_null() && std::find(keys.begin(), keys.end(), key) == keys.end())
       refuse(field + "." + key, "this server does not know this field");
+}
+
+std::vector<int32_t> read_ids(const Json& v, const std::string& field) {
+  if (!v.is_array() || v.size() == 0) refuse(field, "expected at least one token id");
+  std::vector<int32_t> out;
+  for (size_t i = 0; i < v.size(); ++i)
+    out.push_back(static_cast<int32_t>(
+        integer(v.as_array()[i], cat(field, "[", i, "]"), 0, std::numeric_limits<int32_t>::max())));
+  return out;
+}
+
+const std::string& read_model(const Json& body, const std::vector<std::string>& models) {
+  std::string known;
+  for (const std::string& name : models) known += cat(known.empty() ? "'" : ", '", name, "'");
+  const Json* asked = body.find("model");
+  if (!asked) refuse("model", cat("missing; this server has ", known));
+  const std::string& model = text(*asked, "model");
+  if (std::find(models.begin(), models.end(), model) == models.end())
+    throw ApiError(404, cat("the model '", model, "' does not exist; this server has ", known), "model",
+                   "model_not_found");
+  return model;
+}
+
+bool read_turn(const std::string& key, const Json& v, Turn& turn) {
+  if (key == "priority")
+    turn.priority = static_cast<int>(integer(v, key, -kMaxPriority, kMaxPriority));
+  else if (key == "user")
+    turn.user = text(v, key);
+  else
+    return false;
+  return true;
 }
 
 Json parse_body(std::string_view body) {

@@ -14,6 +14,7 @@ class ApiError : public Error {
       : Error(message), status(http_status), param(std::move(field)), code(std::move(error_code)) {}
   int status;
   std::string param, code;
+  int retry_after = 0;  // seconds; with 429 and 503
 };
 
 [[noreturn]] void refuse(const std::string& field, const std::string& why);
@@ -25,7 +26,18 @@ void check_object(const Json& v, const std::string& field);
 const Json& member(const Json& v, const char* key, const std::string& field);  // of an object
 // No other keys than these, but for null.
 void only(const Json& v, const std::vector<const char*>& keys, const std::string& field);
+std::vector<int32_t> read_ids(const Json& v, const std::string& field);  // a list that is not empty
 // The body as an object, or ApiError 400.
 Json parse_body(std::string_view body);
+// body.model, which is one of these: 400 when it is missing, 404 when there is none of that name.
+const std::string& read_model(const Json& body, const std::vector<std::string>& models);
+
+// Whose turn a request takes (engine/fair_queue.h).
+struct Turn {
+  int priority = 0;  // lower goes first
+  std::string user;  // matters where API keys do not tell clients apart
+};
+// Whether `key` is one of priority and user, which every request may have.
+bool read_turn(const std::string& key, const Json& v, Turn& turn);
 
 }  // namespace puyu

@@ -67,22 +67,28 @@ bool read_guided(const std::string& key, const Json& v, Guided& out) {
   return true;
 }
 
+std::shared_ptr<GuideCache::Entry> GuideCache::entry(const std::string& key) {
+  std::lock_guard lock(mutex_);
+  const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const auto& e) { return e.first == key; });
+  if (it != entries_.end())
+    entries_.splice(entries_.begin(), entries_, it);
+  else
+    entries_.emplace_front(key, std::make_shared<Entry>());
+  if (entries_.size() > kKept) entries_.pop_back();
+  return entries_.front().second;
+}
+
 std::shared_ptr<grammar::Guide> GuideCache::get(const Guided& g) {
   if (g.kind == Guided::Kind::kNone) return nullptr;
-  const std::string key = cat(static_cast<int>(g.kind), g.value.dump());
-  std::lock_guard lock(mutex_);
-  auto it = std::find_if(guides_.begin(), guides_.end(), [&](const auto& known) { return known.first == key; });
-  if (it != guides_.end()) {
-    guides_.splice(guides_.begin(), guides_, it);
-    return it->second;
-  }
+  const std::shared_ptr<Entry> e = entry(cat(static_cast<int>(g.kind), g.value.dump()));
+  std::lock_guard lock(e->compiling);
+  if (e->guide) return e->guide;
   try {
     grammar::Grammar compiled = compile(g);
-    if (!trie_) trie_ = std::make_shared<const grammar::TokenTrie>(tokenizer_);
-    guides_.emplace_front(key, std::make_shared<grammar::Guide>(std::move(compiled), trie_, end_ids_));
-  } catch (const Error& e) { refuse(g.field, e.what()); }
-  if (guides_.size() > kKept) guides_.pop_back();
-  return guides_.front().second;
+    std::call_once(trie_once_, [this] { trie_ = std::make_shared<const grammar::TokenTrie>(tokenizer_); });
+    e->guide = std::make_shared<grammar::Guide>(std::move(compiled), trie_, end_ids_);
+  } catch (const Error& error) { refuse(g.field, error.what()); }
+  return e->guide;
 }
 
 }  // namespace puyu

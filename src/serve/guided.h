@@ -27,16 +27,23 @@ class GuideCache {
  public:
   GuideCache(const Tokenizer& tokenizer, std::vector<int32_t> end_ids)
       : tokenizer_(tokenizer), end_ids_(std::move(end_ids)) {}
-  // Null for Kind::kNone. ApiError 400 with the field's name when there is no grammar for it.
+  // Null for Kind::kNone. ApiError 400 with the field's name when there is no grammar for it. Thread-safe: a grammar
+  // that takes long to compile holds up those who want the same one, and nobody else.
   std::shared_ptr<grammar::Guide> get(const Guided& g);
 
  private:
+  struct Entry {
+    std::mutex compiling;
+    std::shared_ptr<grammar::Guide> guide;
+  };
+  std::shared_ptr<Entry> entry(const std::string& key);
   static constexpr size_t kKept = 16;  // an automaton may grow to 64 MB
   const Tokenizer& tokenizer_;
   std::vector<int32_t> end_ids_;
-  std::mutex mutex_;
+  std::once_flag trie_once_;
   std::shared_ptr<const grammar::TokenTrie> trie_;
-  std::list<std::pair<std::string, std::shared_ptr<grammar::Guide>>> guides_;  // the latest first
+  std::mutex mutex_;
+  std::list<std::pair<std::string, std::shared_ptr<Entry>>> entries_;  // the latest first
 };
 
 }  // namespace puyu

@@ -2,6 +2,7 @@
 
 #include "serve/http.h"
 
+#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -28,7 +29,9 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr size_t kMaxQueued = 16 << 20;  // bytes that wait for a slow reader before it is cut off
+constexpr size_t kMaxQueued = 16 << 20;     // bytes that wait for a slow reader before it is cut off
+constexpr int64_t kTurnedAway = 64;         // connections beyond the limit that are told so; more are just closed
+constexpr size_t kMaxDiscarded = 64 << 20;  // bytes of a refused request that are read to no end
 
 std::chrono::milliseconds millis(double seconds) {
   return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
@@ -43,6 +46,7 @@ struct HttpServer::Impl {
   void accept();
   void watch_stop();
   void stop();
+  void end_if_drained();
 
   HttpOptions options;
   Handler handler;
@@ -65,12 +69,18 @@ class Session : public std::enable_shared_from_this<Session> {
     server_.sessions.insert(this);
     read();
   }
+  void turn_away() {
+    server_.sessions.insert(this);
+    refuse(503, cat("the server has ", server_.options.max_connections, " connections already"));
+  }
   bool busy() const { return busy_; }
+  bool in_work() const { return in_work_; }
   void close();
   asio::io_context& io() { return server_.io; }
 
   // Of exchange number `serial`; late calls of an earlier one do nothing.
   void reply(int64_t serial, const HttpReply& r);
+  void open(int64_t serial);
   void event(int64_t serial, const std::string& data, const std::string& title);
   void end(int64_t serial);
 
@@ -82,6 +92,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void send(std::string bytes);
   void write();
   void done();
+  void discard(size_t most);
 
   HttpServer::Impl& server_;
   beast::tcp_stream stream_;
@@ -92,6 +103,8 @@ class Session : public std::enable_shared_from_this<Session> {
   size_t queued_ = 0;
   int64_t serial_ = 0;
   bool busy_ = false, streaming_ = false, keep_alive_ = false, chunked_ = false, finished_ = false;
+  bool in_work_ = false;  // the handler's, and not yet sent
+  bool unread_ = false;   // of the request, which was refused before it was whole
   bool watching_ = false, writing_ = false, closed_ = false;
 };
 
@@ -100,6 +113,9 @@ class SessionExchange : public Exchange {
   SessionExchange(std::shared_ptr<Session> s, int64_t serial) : session_(std::move(s)), serial_(serial) {}
   void reply(HttpReply r) override {
     asio::post(session_->io(), [s = session_, n = serial_, r = std::move(r)] { s->reply(n, r); });
+  }
+  void open() override {
+    asio::post(session_->io(), [s = session_, n = serial_] { s->open(n); });
   }
   void event(std::string data, std::string name) override {
     asio::post(session_->io(),
@@ -115,7 +131,7 @@ class SessionExchange : public Exchange {
 };
 
 void Session::read() {
-  if (server_.stopping) return close();
+  if (!server_.acceptor.is_open()) return close();
   parser_.emplace();
   parser_->body_limit(static_cast<uint64_t>(server_.options.max_body_bytes));
   parser_->header_limit(32 << 10);
@@ -135,21 +151,26 @@ void Session::on_read(error_code ec) {
     return refuse(400, cat("not HTTP: ", ec.message()));
   if (ec) return close();
   stream_.expires_never();
+  if (server_.stopping) return refuse(503, "the server is stopping and takes no new requests");
   auto& m = parser_->get();
   keep_alive_ = m.keep_alive(), chunked_ = m.version() >= 11;
   const std::string target(m.target());
   HttpRequest r{std::string(m.method_string()), target.substr(0, target.find('?')), std::move(m.body()),
                 std::string(m[http::field::authorization]), std::string(m["X-Api-Key"])};
   exchange_ = std::make_shared<SessionExchange>(shared_from_this(), serial_);
+  in_work_ = true;
   server_.handler(r, exchange_);
   watch();
 }
 
 // An error of the transport itself; the rest of the request is not read, so the connection ends.
 void Session::refuse(int status, const std::string& message) {
-  busy_ = true, keep_alive_ = false;
-  std::string body = "{\"error\":{\"message\":\"" + message + "\",\"type\":\"invalid_request_error\",";
-  reply(serial_, {status, body + "\"param\":null,\"code\":null}}", "application/json", {}});
+  busy_ = unread_ = true, keep_alive_ = false;
+  const char* type = status == 503 ? "server_error" : "invalid_request_error";
+  const std::string body = cat("{\"error\":{\"message\":\"", message, "\",\"type\":\"", type, "\",");
+  HttpReply r{status, body + "\"param\":null,\"code\":null}}", "application/json", {}};
+  if (status == 503) r.headers.emplace_back("Retry-After", "1");
+  reply(serial_, r);
 }
 
 // While an answer is in work nobody reads the socket; a peek when it becomes readable tells whether the client left.
@@ -179,21 +200,24 @@ void Session::reply(int64_t serial, const HttpReply& r) {
   send(head + "\r\n" + r.body);
 }
 
+void Session::open(int64_t serial) {
+  if (serial != serial_ || !busy_ || streaming_ || finished_) return;
+  streaming_ = true;
+  std::string head =
+      cat("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n",
+          chunked_ ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
+  for (const auto& [name, value] : server_.options.headers) head += name + ": " + value + "\r\n";
+  if (!chunked_) keep_alive_ = false;
+  send(head + "\r\n");
+}
+
 void Session::event(int64_t serial, const std::string& data, const std::string& title) {
+  open(serial);
   if (serial != serial_ || !busy_ || finished_) return;
-  std::string bytes;
-  if (!streaming_) {
-    streaming_ = true;
-    bytes = cat("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n",
-                chunked_ ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
-    for (const auto& [name, value] : server_.options.headers) bytes += name + ": " + value + "\r\n";
-    bytes += "\r\n";
-    if (!chunked_) keep_alive_ = false;
-  }
   const std::string line = (title.empty() ? "" : "event: " + title + "\n") + "data: " + data + "\n\n";
   char size[20];
   std::snprintf(size, sizeof size, "%zx\r\n", line.size());
-  send(bytes + (chunked_ ? size + line + "\r\n" : line));
+  send(chunked_ ? size + line + "\r\n" : line);
 }
 
 void Session::end(int64_t serial) {
@@ -207,7 +231,7 @@ void Session::send(std::string bytes) {
   if (closed_) return;
   queued_ += bytes.size();
   out_.push_back(std::move(bytes));
-  if (queued_ > kMaxQueued) return close();
+  if (queued_ > kMaxQueued && out_.size() > 1) return close();  // one whole answer may be longer
   if (!writing_) write();
 }
 
@@ -227,12 +251,24 @@ void Session::write() {
 }
 
 void Session::done() {
-  busy_ = false;
+  busy_ = in_work_ = false;
   exchange_.reset();
+  server_.end_if_drained();
   if (keep_alive_) return read();
   error_code ignored;
   stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
-  close();
+  if (!unread_) return close();
+  stream_.expires_after(millis(server_.options.timeout_seconds));
+  discard(kMaxDiscarded);
+}
+
+// A client that still sends would see its connection reset, and not the answer, if we closed now.
+void Session::discard(size_t most) {
+  buffer_.clear();
+  stream_.async_read_some(buffer_.prepare(64 << 10), [self = shared_from_this(), most](error_code ec, size_t n) {
+    if (ec || n >= most || !self->server_.acceptor.is_open()) return self->close();
+    self->discard(most - n);
+  });
 }
 
 void Session::close() {
@@ -240,9 +276,10 @@ void Session::close() {
   error_code ignored;
   stream_.socket().close(ignored);
   server_.sessions.erase(this);
-  if (server_.stopping && server_.sessions.empty()) server_.grace.cancel();
+  if (!server_.acceptor.is_open() && server_.sessions.empty()) server_.grace.cancel();
   if (auto e = std::exchange(exchange_, nullptr); e && e->on_disconnect && busy_) std::exchange(e->on_disconnect, {})();
-  busy_ = false;
+  busy_ = in_work_ = false;
+  server_.end_if_drained();
 }
 
 }  // namespace
@@ -255,10 +292,15 @@ void HttpServer::Impl::accept() {
       auto pause = std::make_shared<asio::steady_timer>(io, millis(0.2));
       return pause->async_wait([this, pause](error_code) { accept(); });
     }
-    if (static_cast<int64_t>(sessions.size()) < options.max_connections) {
+    const auto open = static_cast<int64_t>(sessions.size());
+    if (open < options.max_connections + kTurnedAway) {
       error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
-      std::make_shared<Session>(*this, std::move(socket))->start();
+      const auto session = std::make_shared<Session>(*this, std::move(socket));
+      if (open < options.max_connections)
+        session->start();
+      else
+        session->turn_away();
     }
     accept();
   });
@@ -273,22 +315,28 @@ void HttpServer::Impl::watch_stop() {
   });
 }
 
-// No new connections; idle ones end, busy ones have the grace time. io.run() returns when the last has gone.
+// What is in work has the grace time; what comes is refused with a word, which a closed port would not say.
 void HttpServer::Impl::stop() {
   if (std::exchange(stopping, true)) return;
+  poll.cancel();
+  grace.expires_after(millis(options.grace_seconds));
+  grace.async_wait([this](error_code ec) {
+    if (ec) return;
+    acceptor.close(ec);
+    for (Session* s : std::vector<Session*>(sessions.begin(), sessions.end())) s->close();
+  });
+  end_if_drained();
+}
+
+// io.run() returns when the last connection has gone: of idle ones at once, of refusals when they are written.
+void HttpServer::Impl::end_if_drained() {
+  if (!stopping || !acceptor.is_open()) return;
+  if (std::any_of(sessions.begin(), sessions.end(), [](const Session* s) { return s->in_work(); })) return;
   error_code ignored;
   acceptor.close(ignored);
-  poll.cancel();
-  auto close_sessions = [this](bool all) {
-    for (Session* s : std::vector<Session*>(sessions.begin(), sessions.end()))
-      if (all || !s->busy()) s->close();
-  };
-  close_sessions(false);
-  if (sessions.empty()) return;
-  grace.expires_after(millis(options.grace_seconds));
-  grace.async_wait([close_sessions](error_code ec) {
-    if (!ec) close_sessions(true);
-  });
+  for (Session* s : std::vector<Session*>(sessions.begin(), sessions.end()))
+    if (!s->busy()) s->close();
+  if (sessions.empty()) grace.cancel();
 }
 
 HttpServer::HttpServer(const HttpOptions& options, Handler handler)

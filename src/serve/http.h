@@ -31,12 +31,13 @@ struct HttpReply {
   std::vector<std::pair<std::string, std::string>> headers = {};
 };
 
-// One request's answer: reply() once, or event() any number of times and then end(). Thread-safe; after the client has
-// gone, calls do nothing.
+// One request's answer: reply() once, or open(), event() any number of times and then end(). Thread-safe; after the
+// client has gone, calls do nothing.
 class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual void reply(HttpReply reply) = 0;
+  virtual void open() = 0;  // an event stream begins: its headers are sent; event() does it too
   // One "data:" line of a text/event-stream, after an "event:" line where it has a name.
   virtual void event(std::string data, std::string name) = 0;
   void event(std::string data) { event(std::move(data), ""); }
@@ -53,7 +54,8 @@ class HttpServer {
   HttpServer(const HttpOptions& options, Handler handler);
   ~HttpServer();
   int port() const;
-  // Serves until stop() was called or `should_stop` (asked ten times a second) says so, and answers in work are done.
+  // Serves until stop() was called or `should_stop` (asked ten times a second) says so, and answers in work are done;
+  // until then requests that come are answered 503.
   void run(const std::function<bool()>& should_stop = {});
   void stop();  // from any thread
 

@@ -38,7 +38,18 @@ void Histogram::print(const std::string& name, const std::string& help, std::str
   to += cat(name, "_bucket{le=\"+Inf\"} ", below, "\n", name, "_sum ", sum_, "\n", name, "_count ", below, "\n");
 }
 
+void Metrics::watch_pooled(Request& q, Clock::time_point arrival) {
+  int64_t& count = q.wants == Request::Wants::kEmbedding ? embeddings_ : scores_;
+  const auto tokens = static_cast<int64_t>(q.prompt.size());
+  q.on_finish = [this, &count, tokens, arrival, next = q.on_finish](FinishReason reason) {
+    if (reason != FinishReason::kAborted)
+      ++count, pooled_tokens_ += tokens, pooled_.add(seconds(arrival, Clock::now()));
+    if (next) next(reason);
+  };
+}
+
 void Metrics::watch(Request& q, Clock::time_point arrival) {
+  if (q.wants != Request::Wants::kAnswer) return watch_pooled(q, arrival);
   struct State {
     Clock::time_point first, last;
     int64_t tokens = 0;
@@ -83,7 +94,7 @@ std::string Metrics::page(const Engine& e, int64_t pending) const {
     std::lock_guard lock(mutex_);
     for (auto [status, n] : refused_) out += cat("puyu_refused_total{status=\"", status, "\"} ", n, "\n");
   }
-  value("puyu_requests_pending", "gauge", "Requests in work or waiting.", pending, out);
+  value("puyu_requests_pending", "gauge", "Answers in work or waiting, each choice of a request.", pending, out);
   value("puyu_sequences_running", "gauge", "Sequences in the batch.", s.running(), out);
   value("puyu_sequences_waiting", "gauge", "Sequences that wait for a place or for memory.", s.waiting(), out);
   value("puyu_kv_tokens_capacity", "gauge", "Tokens that the key-value cache holds.", s.total_pages() * kPage, out);
@@ -91,6 +102,9 @@ std::string Metrics::page(const Engine& e, int64_t pending) const {
         (s.total_pages() - s.free_pages()) * kPage, out);
   value("puyu_prompt_tokens_total", "counter", "Tokens of prompts that were answered.", prompt_tokens_, out);
   value("puyu_answer_tokens_total", "counter", "Tokens of answers.", answer_tokens_, out);
+  value("puyu_embeddings_total", "counter", "Texts embedded.", embeddings_, out);
+  value("puyu_scores_total", "counter", "Chats scored.", scores_, out);
+  value("puyu_pooled_tokens_total", "counter", "Tokens of both.", pooled_tokens_, out);
   value("puyu_prefix_cache_queries_total", "counter", "Tokens looked up in the prefix cache.", s.admitted_tokens(),
         out);
   value("puyu_prefix_cache_hits_total", "counter", "Of them found.", s.reused_tokens(), out);
@@ -101,6 +115,8 @@ std::string Metrics::page(const Engine& e, int64_t pending) const {
   queue_.print("puyu_queue_seconds", "From the request's arrival to its place in the batch.", out);
   first_token_.print("puyu_time_to_first_token_seconds", "From the request's arrival to its first token.", out);
   per_token_.print("puyu_time_per_output_token_seconds", "Between tokens, mean of each answer.", out);
+  pooled_.print("puyu_pooled_seconds", "From the request's arrival to the end of one of its embeddings or scores.",
+                out);
   whole_.print("puyu_answer_seconds", "From the request's arrival to the answer's end.", out);
   return out;
 }

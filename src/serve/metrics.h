@@ -33,9 +33,11 @@ class Metrics {
   std::string page(const Engine& engine, int64_t pending) const;
 
  private:
+  void watch_pooled(Request& q, Clock::time_point arrival);
   std::map<std::string, int64_t> finished_;  // by reason
+  int64_t embeddings_ = 0, scores_ = 0, pooled_tokens_ = 0;
   int64_t prompt_tokens_ = 0, answer_tokens_ = 0;
-  Histogram queue_, first_token_, per_token_, whole_;
+  Histogram queue_, first_token_, per_token_, whole_, pooled_;
   mutable std::mutex mutex_;
   std::map<int, int64_t> refused_;
 };

@@ -52,12 +52,16 @@ void add_message(const Json& m, const std::string& at, Dialogue& to) {
   if (calls) add_calls(*calls, at + ".tool_calls", to);
 }
 
-std::vector<Message> messages(const Json& v) {
-  if (!v.is_array() || v.size() == 0) refuse("messages", "expected a list of at least one message");
+}  // namespace
+
+std::vector<Message> read_messages(const Json& v, const std::string& field) {
+  if (!v.is_array() || v.size() == 0) refuse(field, "expected a list of at least one message");
   Dialogue d;
-  for (size_t i = 0; i < v.size(); ++i) add_message(v.as_array()[i], cat("messages[", i, "]"), d);
+  for (size_t i = 0; i < v.size(); ++i) add_message(v.as_array()[i], cat(field, "[", i, "]"), d);
   return d.take();
 }
+
+namespace {
 
 constexpr int64_t kMaxChoices = 128;
 
@@ -73,23 +77,14 @@ std::vector<Prompt> prompt_texts(const Json& v) {
   return out;
 }
 
-std::vector<int32_t> ids_of(const Json& v, const std::string& field) {
-  if (v.size() == 0) refuse(field, "expected at least one token id");
-  std::vector<int32_t> out;
-  for (size_t i = 0; i < v.size(); ++i)
-    out.push_back(static_cast<int32_t>(
-        integer(v.as_array()[i], cat(field, "[", i, "]"), 0, std::numeric_limits<int32_t>::max())));
-  return out;
-}
-
 // For each prompt its ids, empty where it is text.
 std::vector<std::vector<int32_t>> prompt_ids(const Json& v) {
   if (v.is_string()) return {{}};
-  if (v.as_array()[0].is_number()) return {ids_of(v, "prompt")};
+  if (v.as_array()[0].is_number()) return {read_ids(v, "prompt")};
   std::vector<std::vector<int32_t>> out;
   for (size_t i = 0; i < v.size(); ++i) {
     const Json& p = v.as_array()[i];
-    out.push_back(p.is_array() ? ids_of(p, cat("prompt[", i, "]")) : std::vector<int32_t>());
+    out.push_back(p.is_array() ? read_ids(p, cat("prompt[", i, "]")) : std::vector<int32_t>());
   }
   return out;
 }
@@ -116,7 +111,7 @@ bool asks_for_nothing(const std::string& key, const Json& v) {
 }
 constexpr const char* kRefused[] = {"best_of", "functions", "function_call", "response_format", "suffix"};
 // What concerns the caller's bookkeeping and not the answer.
-constexpr const char* kIgnored[] = {"user", "metadata", "store", "service_tier"};
+constexpr const char* kIgnored[] = {"metadata", "store", "service_tier"};
 
 constexpr int kMaxTopLogprobs = 20;  // OpenAI's
 
@@ -143,12 +138,13 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   if (!v.is_null() && read_guided(key, v, r.guided)) return;
   if (!v.is_null() && r.chat && read_tools(key, v, r.tools)) return;
   if (v.is_null() || among(kIgnored) || read_sampling(key, v, r.sampling) || logprobs_field(key, v, r)) return;
+  if (read_turn(key, v, r.turn)) return;
   if (key == "stream")
     r.stream = boolean(v, key);
   else if (key == "stream_options")
     r.include_usage = include_usage(v);
   else if (key == "messages" && r.chat)
-    r.prompts = {{"", messages(v)}}, r.ids = {{}};
+    r.prompts = {{"", read_messages(v, key)}}, r.ids = {{}};
   else if (key == "prompt" && !r.chat)
     r.prompts = prompt_texts(v), r.ids = prompt_ids(v);
   else if (key == "n")

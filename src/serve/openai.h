@@ -10,6 +10,9 @@ namespace puyu {
 ApiRequest parse_api_request(std::string_view body, bool chat, const ModelNames& models,
                              const SamplingOptions& defaults);
 
+// Of a chat, as `field` has them.
+std::vector<Message> read_messages(const Json& v, const std::string& field);
+
 std::string api_error_body(const ApiError& e);
 std::string api_models_body(const ModelNames& models, int64_t created);
 std::string api_model_body(const std::string& model, int64_t created);

@@ -61,12 +61,6 @@ bool further_sampling_field(const std::string& key, const Json& v, SamplingOptio
   return true;
 }
 
-std::string quoted(const ModelNames& names) {
-  std::string out;
-  for (const std::string& name : names) out += cat(out.empty() ? "'" : ", '", name, "'");
-  return out;
-}
-
 int64_t random_seed() {
   std::random_device device;
   return static_cast<int64_t>((static_cast<uint64_t>(device()) << 32 | device()) >> 1);
@@ -108,12 +102,7 @@ ApiRequest begin_request(const Json& body, const ModelNames& models, const Sampl
   r.sampling = defaults;
   r.sampling.max_tokens = std::numeric_limits<int>::max();
   r.sampling.seed = random_seed();
-  const Json* asked = body.find("model");
-  if (!asked) refuse("model", cat("missing; this server has ", quoted(models)));
-  r.model = text(*asked, "model");
-  if (std::find(models.begin(), models.end(), r.model) == models.end())
-    throw ApiError(404, cat("the model '", r.model, "' does not exist; this server has ", quoted(models)), "model",
-                   "model_not_found");
+  r.model = read_model(body, models);
   return r;
 }
 

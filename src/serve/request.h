@@ -28,6 +28,7 @@ struct ApiRequest {
   bool no_answer = false;  // max_tokens 0: the prompt alone
   Guided guided;
   Tools tools;
+  Turn turn = {};
   Json repeated = Json();                           // responses: what the answer repeats of its request
   std::shared_ptr<grammar::Guide> guide = nullptr;  // the server's, for `guided`
   std::shared_ptr<grammar::Guide> calls = nullptr;  // and for `tools`

@@ -109,7 +109,7 @@ constexpr const char* kRefused[] = {
     "store",   "background", "previous_response_id", "conversation", "truncation", "prompt",
     "include", "reasoning",  "stream_options",       "top_logprobs"};
 // What concerns the caller's bookkeeping and not the answer.
-constexpr const char* kIgnored[] = {"user", "safety_identifier", "prompt_cache_key", "service_tier"};
+constexpr const char* kIgnored[] = {"safety_identifier", "prompt_cache_key", "service_tier"};
 
 void check_metadata(const Json& v) {
   check_object(v, "metadata");
@@ -119,6 +119,7 @@ void check_metadata(const Json& v) {
 void read_field(const std::string& key, const Json& v, ApiRequest& r) {
   auto among = [&](auto& list) { return std::find(std::begin(list), std::end(list), key) != std::end(list); };
   if (v.is_null() || among(kIgnored) || key == "model" || key == "input" || key == "instructions") return;
+  if (read_turn(key, v, r.turn)) return;
   if (among(kRefused)) {
     if (!asks_for_nothing(key, v))
       refuse(key, cat("this server does not support ", v.dump(), "; it keeps no responses and does no reasoning"));

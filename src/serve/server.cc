@@ -1,70 +1,27 @@
 #include "serve/server.h"
 
-#include <atomic>
-#include <condition_variable>
 #include <cstdlib>
 #include <ctime>
-#include <deque>
 #include <fstream>
-#include <mutex>
 #include <random>
 #include <thread>
 
+#include "base/hash.h"
 #include "base/log.h"
 #include "serve/anthropic.h"
+#include "serve/call.h"
 #include "serve/choices.h"
+#include "serve/engine_loop.h"
 #include "serve/metrics.h"
 #include "serve/openai.h"
+#include "serve/places.h"
+#include "serve/pooled_answer.h"
 #include "serve/responses.h"
 #include "serve/tokens.h"
+#include "serve/workers.h"
 
 namespace puyu {
 namespace {
-
-// The engine's thread: runs what is posted to it between steps, and steps while there is work.
-class EngineLoop {
- public:
-  explicit EngineLoop(Engine& engine) : engine_(engine), thread_([this] { loop(); }) {}
-  ~EngineLoop() {
-    post({});
-    thread_.join();
-  }
-  void post(std::function<void()> job) {  // an empty job ends the loop
-    {
-      std::lock_guard lock(mutex_);
-      jobs_.push_back(std::move(job));
-    }
-    wake_.notify_one();
-  }
-
- private:
-  void loop() {
-    for (bool idle = true;;) {
-      std::deque<std::function<void()>> jobs;
-      {
-        std::unique_lock lock(mutex_);
-        if (idle) wake_.wait(lock, [this] { return !jobs_.empty(); });
-        jobs.swap(jobs_);
-      }
-      for (auto& job : jobs) {
-        if (!job) return;
-        job();
-      }
-      try {
-        idle = !engine_.step();
-      } catch (const std::exception& e) {  // memory, most likely: what runs cannot go on, what comes may
-        log_error("[serve] a step failed, its requests are ended: ", e.what());
-        engine_.abort_all();
-      }
-    }
-  }
-
-  Engine& engine_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  std::thread thread_;
-};
 
 std::string random_id() {
   std::random_device device;
@@ -110,31 +67,37 @@ struct Server::Impl {
         options(o),
         created(std::time(nullptr)),
         keys(read_keys(o)),
+        places(o.max_queue),
         guides(m.tokenizer, m.stop_ids),
         http(http_options(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
-        loop(m.engine) {
+        loop(m.engine),
+        workers(kWorkers) {
     names = {o.name};
     for (const auto& [name, adapter] : m.adapters) names.push_back(name);
     if (m.adapters.contains(o.name)) fail("[serve] name: '", o.name, "' is also the name of an adapter");
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
-  using To = std::shared_ptr<Exchange>;
-  void handle(const HttpRequest& r, const To& x);
+  using To = std::shared_ptr<Call>;
+  void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
+  void respond(const HttpRequest& r, const To& x);
   void route(const HttpRequest& r, const To& x);
-  void check_key(const HttpRequest& r) const;
-  void show_metrics(const HttpRequest& r, const To& x);
+  std::string check_key(const HttpRequest& r) const;
+  void show_metrics(const To& x);
   void show_model(const HttpRequest& r, const To& x);
   void count_tokens(const HttpRequest& r, const To& x);
   void answer(ApiRequest request, const To& x);
   void generate(const ApiRequest& r, const To& x);
+  void pool(PooledRequest request, Request::Wants wants, const To& x);
+  void score(const HttpRequest& r, const To& x);
+  Request like(const std::string& name, const Turn& turn, const Call& call) const;
 
   struct Route {
     const char *method, *path;
     void (*serve)(Impl& s, const HttpRequest& r, const To& x);
   };
   static const Route kRoutes[];
-  void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, Metrics::Clock::time_point arrival,
-              std::vector<int64_t>& ids);
+  static constexpr int kWorkers = 2;
+  static constexpr int64_t kLeastWaiting = 64;  // requests that may wait for a worker, however short the queue
 
   LocalModel& model;
   ServeOptions options;
@@ -142,15 +105,17 @@ struct Server::Impl {
   ModelNames names;
   int64_t created;
   std::vector<std::string> keys;  // empty: the server is open
-  std::atomic<int64_t> pending{0};
+  Places places;
   GuideCache guides;
   Metrics metrics;
   HttpServer http;
   EngineLoop loop;  // after http: ends first, so no answer outlives the transport
+  Workers workers;  // ends before the loop that it posts to
 };
 
-void Server::Impl::check_key(const HttpRequest& r) const {
-  if (keys.empty() || r.path == "/health") return;
+// The key it carries.
+std::string Server::Impl::check_key(const HttpRequest& r) const {
+  if (keys.empty() || r.path == "/health") return "";
   const std::string bearer = "Bearer ";
   const std::string given = r.authorization.starts_with(bearer) ? r.authorization.substr(bearer.size()) : r.api_key;
   bool known = false;
@@ -158,18 +123,20 @@ void Server::Impl::check_key(const HttpRequest& r) const {
   if (!known)
     throw ApiError(401, "expected an API key that this server knows, as 'Authorization: Bearer KEY'", "",
                    "invalid_api_key");
+  return given;
 }
 
 // A path that ends in / is the beginning of others.
 const Server::Impl::Route Server::Impl::kRoutes[] = {
     {"GET", "/health", [](Impl&, const HttpRequest&, const To& x) { x->reply({200, "{\"status\":\"ok\"}"}); }},
-    {"GET", "/metrics", [](Impl& s, const HttpRequest& r, const To& x) { s.show_metrics(r, x); }},
+    {"GET", "/metrics", [](Impl& s, const HttpRequest&, const To& x) { s.show_metrics(x); }},
     {"GET", "/v1/models",
      [](Impl& s, const HttpRequest&, const To& x) { x->reply({200, api_models_body(s.names, s.created)}); }},
     {"GET", "/v1/models/", [](Impl& s, const HttpRequest& r, const To& x) { s.show_model(r, x); }},
     {"POST", "/tokenize",
      [](Impl& s, const HttpRequest& r, const To& x) {
-       x->reply({200, tokenize_body(s.model.tokenizer, s.model.engine.context_length(), r.body)});
+       const int64_t most = s.model.engine.context_length();
+       x->reply({200, tokenize_body(s.model.tokenizer, most, r.body)});
      }},
     {"POST", "/detokenize",
      [](Impl& s, const HttpRequest& r, const To& x) { x->reply({200, detokenize_body(s.model.tokenizer, r.body)}); }},
@@ -190,14 +157,48 @@ const Server::Impl::Route Server::Impl::kRoutes[] = {
        s.answer(parse_messages_request(r.body, false, s.names, s.defaults), x);
      }},
     {"POST", "/v1/messages/count_tokens", [](Impl& s, const HttpRequest& r, const To& x) { s.count_tokens(r, x); }},
+    {"POST", "/v1/embeddings",
+     [](Impl& s, const HttpRequest& r, const To& x) {
+       const int64_t hidden = s.model.engine.config().hidden_size;
+       s.pool(parse_embeddings(r.body, s.names, s.model.tokenizer, hidden), Request::Wants::kEmbedding, x);
+     }},
+    {"POST", "/v1/score", [](Impl& s, const HttpRequest& r, const To& x) { s.score(r, x); }},
 };
 
-void Server::Impl::handle(const HttpRequest& r, const To& x) {
+namespace {
+
+Api api_of(const HttpRequest& r) { return r.path.starts_with("/v1/messages") ? Api::kAnthropic : Api::kOpenAi; }
+
+}  // namespace
+
+// On the transport's thread: what has a body goes to the workers.
+void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x) {
+  auto call = std::make_shared<Call>();
+  call->exchange = x;
+  if (r.method != "POST") return respond(r, call);
+  x->on_disconnect = [this, client = call->client] {
+    client->gone = true;
+    loop.post([this, client] {
+      for (int64_t id : client->ids) model.engine.abort(id);
+    });
+  };
+  if (workers.post([this, r, call] { respond(r, call); }, std::max(options.max_queue, kLeastWaiting))) return;
+  metrics.refused(429);
+  ApiError full(429, "too many requests wait to be read; try again", "", "queue_full");
+  full.retry_after = 1;
+  call->reply(error_reply(full, api_of(r)));
+}
+
+void Server::Impl::respond(const HttpRequest& r, const To& x) {
+  auto refuse = [&](const ApiError& e) {
+    metrics.refused(e.status);
+    x->reply(error_reply(e, api_of(r)));
+  };
   try {
     route(r, x);
-  } catch (const ApiError& e) {
-    metrics.refused(e.status);
-    x->reply(error_reply(e, r.path.starts_with("/v1/messages") ? Api::kAnthropic : Api::kOpenAi));
+  } catch (const ApiError& e) { refuse(e); } catch (const std::exception& e) {  // memory, most likely
+    log_error("[serve] ", r.method, " ", r.path, ": ", e.what());
+    refuse(ApiError(500, "the server could not handle this request; its log says why"));
   }
 }
 
@@ -210,7 +211,8 @@ void Server::Impl::route(const HttpRequest& r, const To& x) {
                      {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
                       {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key, Anthropic-Version"},
                       {"Access-Control-Max-Age", "86400"}}});
-  check_key(r);
+  const std::string key = check_key(r);
+  if (keys.size() > 1) x->key = key;
   const Route* known = nullptr;
   for (const Route& route : kRoutes) {
     const std::string_view path = route.path;
@@ -220,13 +222,14 @@ void Server::Impl::route(const HttpRequest& r, const To& x) {
   }
   if (known) throw ApiError(405, cat(r.method, " ", r.path, ": expected ", known->method));
   throw ApiError(404,
-                 cat("no such path: ", r.path, "; see GET /v1/models, POST /v1/chat/completions, /v1/completions, ",
-                     "/v1/responses, /v1/messages"));
+                 cat("no such path: ", r.path,
+                     "; see GET /v1/models, POST /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages, ",
+                     "/v1/embeddings"));
 }
 
-void Server::Impl::show_metrics(const HttpRequest&, const To& x) {
+void Server::Impl::show_metrics(const To& x) {
   loop.post([this, x] {
-    x->reply({200, metrics.page(model.engine, pending), "text/plain; version=0.0.4; charset=utf-8", {}});
+    x->reply({200, metrics.page(model.engine, places.taken()), "text/plain; version=0.0.4; charset=utf-8", {}});
   });
 }
 
@@ -244,8 +247,6 @@ void Server::Impl::count_tokens(const HttpRequest& r, const To& x) {
 }
 
 void Server::Impl::answer(ApiRequest request, const To& x) {
-  if (pending >= options.max_queue)
-    throw ApiError(429, cat("the queue of ", options.max_queue, " requests is full; try again"), "", "queue_full");
   for (auto [id, bias] : request.sampling.logit_bias)
     if (id >= model.engine.config().vocab_size)
       throw ApiError(
@@ -258,44 +259,57 @@ void Server::Impl::answer(ApiRequest request, const To& x) {
   generate(request, x);
 }
 
+// What requests for this model from this client have in common.
+Request Server::Impl::like(const std::string& name, const Turn& turn, const Call& call) const {
+  Request q;
+  const auto adapter = model.adapters.find(name);
+  q.adapter = adapter == model.adapters.end() ? -1 : adapter->second;
+  q.claim = {turn.priority, hash64(call.key.empty() ? turn.user : call.key)};
+  return q;
+}
+
+// All choices or none: when one cannot run, ApiError, and nothing was sent. After that a stream has its headers at
+// once, whatever the engine is at.
 void Server::Impl::generate(const ApiRequest& r, const To& x) {
-  ++pending;
-  auto ids = std::make_shared<std::vector<int64_t>>();  // known, and used, on the engine's thread only
-  x->on_disconnect = [this, ids] {
-    loop.post([this, ids] {
-      for (int64_t id : *ids) model.engine.abort(id);
-    });
-  };
-  loop.post([this, r, x, ids, arrival = Metrics::Clock::now()] {
+  const size_t count = r.prompts.size() * static_cast<size_t>(r.n);
+  auto place = places.take(static_cast<int64_t>(count));
+  const Request common = like(r.model, r.turn, *x);
+  auto all = std::make_shared<Choices>(r, model, x->exchange, random_id(), [place]() mutable { place.reset(); });
+  place.reset();
+  auto requests = std::make_shared<std::vector<Request>>();
+  for (size_t i = 0; i < count; ++i) {
+    Request& q = requests->emplace_back(Choices::request(all, i));
+    q.adapter = common.adapter, q.claim = common.claim;
+    metrics.watch(q, x->arrival);
     try {
-      submit(r, x, arrival, *ids);
-    } catch (const Error& e) {
-      --pending;
-      metrics.refused(400);
-      x->reply(error_reply(ApiError(400, e.what(), r.input), r.api));
+      model.engine.check(q);
+    } catch (const Error& e) { throw ApiError(400, e.what(), r.input); }
+  }
+  all->begin();
+  loop.post([this, x, all, requests] {
+    if (x->client->gone) return;
+    try {
+      for (Request& q : *requests) x->client->ids.push_back(model.engine.submit(std::move(q)));
+    } catch (const std::exception& e) {  // memory, most likely
+      log_error("[serve] a request could not be put in work: ", e.what());
+      all->refuse(ApiError(503, "the server could not put this request in work"));
+      for (int64_t id : x->client->ids) model.engine.abort(id);
     }
   });
 }
 
-// All choices or none: when one cannot run, Error, and nothing was sent.
-void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, Metrics::Clock::time_point arrival,
-                          std::vector<int64_t>& ids) {
-  const size_t count = r.prompts.size() * static_cast<size_t>(r.n);
-  auto all = std::make_shared<Choices>(r, model, x, random_id(), [this] { --pending; });
-  try {
-    for (size_t i = 0; i < count; ++i) {
-      Request q = Choices::request(all, i);
-      const auto adapter = model.adapters.find(r.model);
-      q.adapter = adapter == model.adapters.end() ? -1 : adapter->second;
-      metrics.watch(q, arrival);
-      ids.push_back(model.engine.submit(std::move(q)));
-    }
-  } catch (const Error&) {
-    all->refuse();
-    for (int64_t id : ids) model.engine.abort(id);
-    throw;
-  }
-  all->begin();
+void Server::Impl::pool(PooledRequest request, Request::Wants wants, const To& x) {
+  Request common = like(request.model, request.turn, *x);
+  common.wants = wants;
+  std::make_shared<PooledAnswer>(std::move(request), common, x, places.take(1), model.engine, loop, metrics)->start();
+}
+
+void Server::Impl::score(const HttpRequest& r, const To& x) {
+  if (model.engine.head() != Head::kValue)
+    throw ApiError(400, "this model has no value head: it gives answers and no scores; serve a reward model", "model");
+  if (!model.tokenizer.is_special("<|reward|>"))
+    throw ApiError(400, "this model's tokenizer has no <|reward|>, the token that is scored", "model");
+  pool(parse_score(r.body, names, model.tokenizer), Request::Wants::kValue, x);
 }
 
 Server::Server(LocalModel& model, const ServeOptions& options) : impl_(std::make_unique<Impl>(model, options)) {}
@@ -303,6 +317,6 @@ Server::~Server() = default;
 int Server::port() const { return impl_->http.port(); }
 void Server::run(const std::function<bool()>& should_stop) { impl_->http.run(should_stop); }
 void Server::stop() { impl_->http.stop(); }
-int64_t Server::pending() const { return impl_->pending; }
+int64_t Server::pending() const { return impl_->places.taken(); }
 
 }  // namespace puyu

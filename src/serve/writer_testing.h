@@ -10,6 +10,7 @@ struct Sent {
 };
 struct RecordingExchange : Exchange {
   void reply(HttpReply) override {}
+  void open() override {}
   void event(std::string data, std::string name) override { sent.push_back({std::move(name), std::move(data)}); }
   void end() override { ended = true; }
   std::vector<Sent> sent;

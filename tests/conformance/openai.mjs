@@ -217,6 +217,47 @@ test("wrong types and values are 400 with the field's name", async () => {
     assert.match((await failure(complete({ [field]: value }))).param, new RegExp(`^${field}`));
 });
 
+test("embeddings: floats and bytes, texts and ids, usage", async () => {
+  const embed = (more) => client.embeddings.create({ model: "tiny", input: "the cat sat", ...more });
+  const bytes = await embed(), floats = await embed({ encoding_format: "float" });  // the client asks for base64 by itself
+  assert.equal(bytes.object, "list");
+  assert.deepEqual([...bytes.data[0].embedding].map(Math.fround), floats.data[0].embedding.map(Math.fround));
+  assert.equal(floats.data[0].embedding.length, 32);
+  assert.ok(floats.data[0].embedding.some((x) => x !== 0));
+  assert.equal(bytes.usage.total_tokens, bytes.usage.prompt_tokens);
+  const { data } = await embed({ input: ["hello", "the cat sat", "hello"], encoding_format: "float", user: "me", priority: 1 });
+  assert.deepEqual(data.map((d) => d.index), [0, 1, 2]);
+  assert.deepEqual(data[1].embedding, floats.data[0].embedding);
+  assert.deepEqual(data[0].embedding, data[2].embedding);
+  const { tokens } = await (await fetch(url + "/tokenize", { method: "POST", body: JSON.stringify({ prompt: "the cat sat" }) })).json();
+  assert.deepEqual((await embed({ input: tokens, encoding_format: "float" })).data[0].embedding, floats.data[0].embedding);
+  assert.equal((await embed({ dimensions: 32 })).data.length, 1);
+  assert.equal((await failure(embed({ dimensions: 8 }))).param, "dimensions");
+  assert.equal((await failure(embed({ input: [] }))).param, "input");
+});
+
+test("classes and clients: taken, and refused by their names", async () => {
+  const plain = (await chat()).choices[0].message.content;
+  assert.equal((await chat({ priority: -3, user: "one" })).choices[0].message.content, plain);
+  assert.equal((await failure(chat({ priority: 11 }))).param, "priority");
+  assert.equal((await failure(chat({ user: 7 }))).param, "user");
+  // One client fills the queue; another, and a higher class of the same one, wait for the next place and no longer.
+  const narrow = await serve("--engine.max_batch=2");
+  const crowd = new OpenAI({ baseURL: narrow + "/v1", apiKey: "none", maxRetries: 0 });
+  const long = { ...ask, max_tokens: 400, ignore_eos: true };
+  let ended = 0;
+  const away = new AbortController();
+  const all = Array.from({ length: 60 }, () =>
+    crowd.chat.completions.create({ ...long, user: "a" }, { signal: away.signal }).then(() => ++ended, () => {}));
+  const waiting = async () => Number((await (await fetch(narrow + "/metrics")).text()).match(/^puyu_sequences_waiting (\d+)/m)[1]);
+  while ((await waiting()) < 40) await new Promise((resolve) => setTimeout(resolve, 1));
+  await crowd.chat.completions.create({ ...ask, user: "b", max_tokens: 3 });
+  await crowd.chat.completions.create({ ...ask, user: "a", priority: -1, max_tokens: 3 });
+  assert.ok(ended < 40, `${ended} of the crowd went first`);
+  away.abort();
+  await Promise.all(all);
+});
+
 test("metrics in Prometheus' format", async () => {
   const r = await fetch(url + "/metrics");
   assert.match(r.headers.get("content-type"), /^text\/plain; version=0\.0\.4/);
