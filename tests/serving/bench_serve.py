@@ -114,7 +114,7 @@ busy = Replica("--max_queue=2")
 _, report = bench("--url", busy.url, "--num-prompts", "60", "--random-input-len", "20", "--random-output-len", "40",
                   "--max-concurrency", "30")
 check(report["failed"] > 0 and report["completed"] > 0 and report["completed"] + report["failed"] == 60, "busy", report["failures"])
-check(all(e.startswith("429: the queue of 2 requests is full") for e in report["failures"]), report["failures"])
+check(all(e.startswith("429: the queue of 2 answers is full") for e in report["failures"]), report["failures"])
 
 # A server that dies: everything is accounted for.
 dying = Replica()
