@@ -27,6 +27,8 @@ Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text
 as .gz and .zst.
 Every drop is counted in funnel.json and explained in ledger.jsonl.zst. An interrupted run goes on where it stopped.
 
+configs/data/ holds published sets of rules (FineWeb, C4, ...): each is a CONFIG.toml; name the input with --input.
+
 example:  scripts/fetch_corpus.sh && puyu data run --input=.cache/corpus --out runs/data
 )";
 

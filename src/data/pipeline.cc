@@ -19,7 +19,7 @@
 namespace puyu {
 namespace {
 
-constexpr int kVersion = 1;  // raised when the same input and options give other bytes
+constexpr int kVersion = 2;  // raised when the same input and options give other bytes
 constexpr int64_t kUnitBytes = int64_t{1} << 20;
 constexpr size_t kUnitFiles = 256;
 

@@ -95,9 +95,21 @@ TEST_F(PipelineTest, BytesDoNotDependOnWorkersOrOrderAndTheLedgerAddsUp) {
   Funnel one = run_pipeline(config, dir + "/one", 1);
   expect_adds_up(one);
   std::reverse(config.source.begin(), config.source.end());
-  Funnel four = run_pipeline(config, dir + "/four", 4);
-  EXPECT_EQ(one, four);
-  EXPECT_EQ(output(dir + "/one"), output(dir + "/four"));
+  for (int workers : {2, 7}) {
+    std::string out = cat(dir, "/", workers);
+    EXPECT_EQ(one, run_pipeline(config, out, workers));
+    EXPECT_EQ(output(dir + "/one"), output(out)) << workers;
+  }
+  // In sixteen shards or more: the same documents in the same order.
+  auto text = [](const std::string& corpus) {
+    std::string all;
+    for_each_document(corpus, [&](Document&& d) { all += to_json_line(d); });
+    return all;
+  };
+  config.shard_bytes = static_cast<int64_t>(text(dir + "/one").size() / 17);
+  run_pipeline(config, dir + "/sharded", 2);
+  EXPECT_GE(corpus_shards(dir + "/sharded").size(), 16u);
+  EXPECT_EQ(text(dir + "/one"), text(dir + "/sharded"));
   EXPECT_EQ(one.stages[0].dropped["bad_json"].documents, 1);
   EXPECT_EQ(one.stages[0].dropped["no_text_field"].documents, 1);
   EXPECT_EQ(one.stages[4].dropped["same_text"].documents, 15);

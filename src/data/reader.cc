@@ -174,7 +174,7 @@ void read_record(Reading& r, const WarcRecord& record) {
   if (record.type != "response") {
     constexpr std::string_view kOthers[] = {"warcinfo", "request", "metadata", "revisit", "continuation"};
     bool known = std::find(std::begin(kOthers), std::end(kOthers), record.type) != std::end(kOthers);
-    return r.fail_as(std::move(d), "record_" + (known ? record.type : "other"), bytes);
+    return r.fail_as(std::move(d), cat("record_", known ? record.type : "other"), bytes);
   }
   if (!record.content_type.starts_with("application/http")) return r.fail_as(std::move(d), "record_other", bytes);
   HttpResponse http = parse_http_response(record.block, static_cast<size_t>(r.options.max_record_bytes));

@@ -77,9 +77,14 @@ bool Stages::filter(Document& d) {
   std::string group = language_group(d.language);
   FilterRules rules = group == "zh" ? config_.zh : group == "code" ? config_.code : config_.en;
   if (d.format == Format::kManual) rules.min_ended_lines = 0;  // lists of options end in anything
+  LineChanges lines = filter_lines(d.content, rules.lines);
+  for (const auto& [rule, count] : lines.lines) change(s, d, group + "." + rule, count);
+  double lost = lines.words > 0 ? lines.removed_words / lines.words : 0, most = rules.lines.max_removed_words;
+  if (most >= 0 && lost > most) return drop(s, d, group + ".max_removed_words", lost, most, bytes);
+  if (d.content.empty()) return drop(s, d, group + ".no_line_left", 1, 0, bytes);
   Verdict v = judge(d.content, rules, group == "zh");
   if (!v.rule.empty()) return drop(s, d, group + "." + v.rule, v.value, v.limit, bytes);
-  s.kept.add(bytes);
+  s.kept.add(static_cast<int64_t>(d.content.size()));
   return true;
 }
 

@@ -24,6 +24,7 @@ bool is_han(char32_t c);     // ideographs of all blocks
 bool is_kana(char32_t c);    // hiragana, katakana
 bool is_hangul(char32_t c);  // syllables and jamo
 bool is_letter(char32_t c);
+bool is_upper(char32_t c);
 bool is_digit(char32_t c);
 bool is_numeric(char32_t c);  // digits and other numbers: ½ Ⅳ ③
 // Ends a sentence or clause in English or Chinese: . ! ? : ; " and 。！？：；”」
