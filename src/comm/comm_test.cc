@@ -150,6 +150,19 @@ void check_all(Comm& c) {
 
 TEST(Comm, TheGroupOfOne) { check_all(*self_comm()); }
 
+TEST(Comm, SeveralProcessesWithoutMpiAreRefusedWithWhatToInstall) {
+  if (mpi_built_in()) GTEST_SKIP() << "this program was built with MPI";
+  setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
+  try {
+    world_comm();
+    ADD_FAILURE() << "four groups of one";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("4 processes were started together"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("libopenmpi-dev"), std::string::npos) << e.what();
+  }
+  unsetenv("OMPI_COMM_WORLD_SIZE");
+}
+
 TEST(Comm, SharesCoverEverythingOnceAndAreAligned) {
   for (int64_t n : kSizes)
     for (int ranks : {1, 2, 3, 8, 100}) {
