@@ -9,16 +9,17 @@
 #include "engine/tiny_model.h"
 #include "serve/answer_reader.h"
 #include "serve/fields.h"
+#include "text/text_testing.h"
 
 namespace puyu {
 namespace {
 
 struct World {
-  Tokenizer t = tiny_tokenizer();
+  Tokenizer t;
   std::vector<int32_t> stops = {t.eos(), t.special("<|im_end|>")};
   GuideCache guides{t, stops};
   Tools tools;
-  World() {
+  explicit World(Tokenizer tokenizer = tiny_tokenizer()) : t(std::move(tokenizer)) {
     read_tools("tools",
                Json::parse(R"([{"type":"function","function":{"name":"add","strict":true,"parameters":)"
                            R"({"type":"object","properties":{"a":{"type":"integer","minimum":0,"maximum":99},)"
@@ -89,6 +90,21 @@ TEST(CallMask, ForcedCalls) {
   }
   s.tools.named = "time";
   EXPECT_EQ(s.walk(*s.mask(), rng, 3)[0].name, "time");
+}
+
+TEST(CallMask, InternLm2sOwnVocabulary) {
+  SKIP_WITHOUT(test_data(kInternLm2Model));
+  World s(Tokenizer::load(test_data(kInternLm2Model)));
+  s.tools.choice = Tools::Choice::kRequired;
+  const auto mask = s.mask();
+  for (const int32_t id : {92541, 92538}) {  // chat_format.md
+    ASSERT_EQ(s.allowed(*mask), std::vector<int32_t>{id});
+    mask->accept(id);
+  }
+  ASSERT_EQ(s.allowed(*mask).size(), 1u);
+  EXPECT_EQ(s.t.decode(s.allowed(*mask)), "\n");
+  Rng rng(6);
+  for (int round = 0; round < 2; ++round) expect_calls(s.walk(*s.mask(), rng, 1));
 }
 
 TEST(CallMask, TextIsFreeUntilTheFirstCall) {
