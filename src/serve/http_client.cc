@@ -58,7 +58,7 @@ class Call : public std::enable_shared_from_this<Call> {
     request_.method_string(request.method);
     request_.target(request.target);
     request_.version(11);
-    request_.set(http::field::host, cat(client.url.host, ":", client.url.port));
+    request_.set(http::field::host, client.url.authority());
     request_.set(http::field::user_agent, "puyu");
     request_.set(http::field::connection, "close");
     for (const auto& [name, value] : request.headers) request_.set(name, value);
@@ -192,7 +192,9 @@ void HttpClient::Impl::stop() {
   for (const auto& c : std::set(calls)) c->finish("interrupted");
 }
 
-std::string Url::base() const { return cat("http://", host, ":", port, path); }
+std::string Url::authority() const {
+  return host.find(':') == std::string::npos ? cat(host, ":", port) : cat("[", host, "]:", port);
+}
 
 Url parse_url(const std::string& url) {
   const std::string scheme = "http://";

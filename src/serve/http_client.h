@@ -14,8 +14,9 @@ namespace puyu {
 struct Url {
   std::string host;
   int port = 80;
-  std::string path;  // "/v1", or empty; no "/" at its end
-  std::string base() const;
+  std::string path;               // "/v1", or empty; no "/" at its end
+  std::string authority() const;  // host:port, an IPv6 address in brackets
+  std::string base() const { return "http://" + authority() + path; }
 };
 // "http://host[:port][/path]"; Error for anything else.
 Url parse_url(const std::string& url);

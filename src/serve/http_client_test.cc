@@ -69,6 +69,7 @@ TEST(HttpClient, ReadsAddresses) {
   EXPECT_EQ(u.host, "::1");
   EXPECT_EQ(u.port, 23333);
   EXPECT_EQ(u.path, "/v1");
+  EXPECT_EQ(u.base(), "http://[::1]:23333/v1");
   EXPECT_EQ(parse_url("http://example.org").port, 80);
   EXPECT_EQ(parse_url("http://example.org/a/b").path, "/a/b");
   for (const char* bad :

@@ -146,22 +146,21 @@ void RemoteGenerator::ask(const std::vector<Ask>& asks,
   HttpClient client(url_, o);
   size_t next = 0;
   std::function<void(size_t, int64_t)> send = [&](size_t i, int64_t tries) {
-    client.send({"POST", asks[i].target, asks[i].body.dump(), json_headers(api_key_)},
-                [&, i, tries](const ClientReply& r) {
-                  if (interrupted()) fail("[remote] interrupted");
-                  if (is_busy(r) && tries < options_.retries)
-                    return client.after(pause_before(r, tries), [&send, i, tries] { send(i, tries + 1); });
-                  if (!r.error.empty() || r.status != 200)
-                    fail("[remote] POST http://", url_.host, ":", url_.port, asks[i].target, ": ", what_went_wrong(r),
-                         tries > 0 ? cat(" (sent ", tries + 1, " times)") : "");
-                  try {
-                    on_answer(i, Json::parse(r.body, "answer"));
-                  } catch (const std::exception& e) {
-                    fail("[remote] POST http://", url_.host, ":", url_.port, asks[i].target,
-                         ": an answer that is none: ", e.what());
-                  }
-                  if (next < asks.size()) send(next++, 0);
-                });
+    client.send(
+        {"POST", asks[i].target, asks[i].body.dump(), json_headers(api_key_)}, [&, i, tries](const ClientReply& r) {
+          if (interrupted()) fail("[remote] interrupted");
+          if (is_busy(r) && tries < options_.retries)
+            return client.after(pause_before(r, tries), [&send, i, tries] { send(i, tries + 1); });
+          if (!r.error.empty() || r.status != 200)
+            fail("[remote] POST http://", url_.authority(), asks[i].target, ": ", what_went_wrong(r),
+                 tries > 0 ? cat(" (sent ", tries + 1, " times)") : "");
+          try {
+            on_answer(i, Json::parse(r.body, "answer"));
+          } catch (const std::exception& e) {
+            fail("[remote] POST http://", url_.authority(), asks[i].target, ": an answer that is none: ", e.what());
+          }
+          if (next < asks.size()) send(next++, 0);
+        });
   };
   const auto first = std::min(asks.size(), static_cast<size_t>(options_.concurrency));
   while (next < first) send(next++, 0);
