@@ -15,8 +15,9 @@ if [[ $script = *.py ]]; then
     [ -n "$python" ] || skip "PyTorch is not there (apt-get install python3-torch)"
     "$python" -c 'import torch' 2>/dev/null && break
   done
-  # Debian's OpenBLAS does not know the newest processors.
-  env OPENBLAS_CORETYPE="${OPENBLAS_CORETYPE:-Haswell}" PYTHONDONTWRITEBYTECODE=1 "$python" "$here/$script"
+  # Debian's OpenBLAS does not know the newest processors. Models this small are quickest on one thread.
+  env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENBLAS_CORETYPE="${OPENBLAS_CORETYPE:-Haswell}" PYTHONDONTWRITEBYTECODE=1 "$python" "$here/$script"
+  exit 0
 fi
 command -v node >/dev/null || skip "no node here"
 [ -d "${PUYU_PEERS:-}/node_modules/node-llama-cpp" ] ||
