@@ -1,6 +1,7 @@
 #include "engine/pack_matrix.h"
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace puyu {
 std::string serving_scheme(const std::string& stored, const std::string& asked) {
@@ -9,6 +10,8 @@ std::string serving_scheme(const std::string& stored, const std::string& asked) 
   if (!asked.empty() && !stored.empty() && asked != stored)
     fail("[engine] weights: the model is stored as ", stored, ", which cannot become ", asked,
          "; leave the option out");
+  if (stored == "w4a8")
+    log_warn("[engine] w4a8 runs as w4a16: there is no kernel yet that rounds its activations to int8");
   return asked.empty() ? stored : asked;
 }
 
