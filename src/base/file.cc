@@ -34,6 +34,18 @@ void write_all(int fd, const char* p, size_t n, const std::string& path) {
   }
 }
 
+void write_all_at(int fd, uint64_t offset, std::string_view bytes, const std::string& path) {
+  for (size_t done = 0; done < bytes.size();) {
+    ssize_t w = ::pwrite(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
+    if (w < 0 && errno == EINTR) continue;
+    if (w < 0) fail_errno("write", path);
+    done += static_cast<size_t>(w);
+  }
+}
+
+// The temporary name of a SharedFile: known to every process.
+std::string shared_name(const std::string& path) { return path + ".shared"; }
+
 void sync_directory_of(const std::string& path) {
   fs::path dir = fs::path(path).parent_path();
   int fd = ::open(dir.empty() ? "." : dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -100,12 +112,7 @@ void AtomicFile::write(std::string_view bytes) {
 }
 void AtomicFile::write_at(uint64_t offset, std::string_view bytes) {
   flush();
-  for (size_t done = 0; done < bytes.size();) {
-    ssize_t w = ::pwrite(fd_, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-    if (w < 0 && errno == EINTR) continue;
-    if (w < 0) fail_errno("write", path_);
-    done += static_cast<size_t>(w);
-  }
+  write_all_at(fd_, offset, bytes, path_);
 }
 void AtomicFile::commit() {
   flush();
@@ -120,6 +127,35 @@ void AtomicFile::commit() {
     fail_errno("rename a finished file to", path_);
   }
   sync_directory_of(path_);
+}
+
+void SharedFile::create(const std::string& path, uint64_t size) {
+  const std::string temp = shared_name(path);
+  const int fd = ::open(temp.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) fail_errno("create a file beside", path);
+  const bool sized = ::ftruncate(fd, static_cast<off_t>(size)) == 0;
+  if (!sized) {
+    const int e = errno;
+    ::unlink(temp.c_str());
+    ::close(fd);
+    errno = e;
+    fail_errno("write", path);
+  }
+  ::close(fd);
+}
+void SharedFile::commit(const std::string& path) {
+  if (::rename(shared_name(path).c_str(), path.c_str()) != 0) fail_errno("rename a finished file to", path);
+  sync_directory_of(path);
+}
+void SharedFile::discard(const std::string& path) { ::unlink(shared_name(path).c_str()); }
+SharedFile::SharedFile(std::string path) : path_(std::move(path)) {
+  fd_ = ::open(shared_name(path_).c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd_ < 0) fail_errno("open (is its folder on a file system that all ranks share?)", shared_name(path_));
+}
+SharedFile::~SharedFile() { ::close(fd_); }
+void SharedFile::write_at(uint64_t offset, std::string_view bytes) { write_all_at(fd_, offset, bytes, path_); }
+void SharedFile::sync() {
+  if (::fsync(fd_) != 0) fail_errno("flush", path_);
 }
 
 AtomicFolder::AtomicFolder(std::string target) : target_(std::move(target)) {

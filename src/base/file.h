@@ -48,6 +48,25 @@ class AtomicFile {
   uint64_t size_ = 0;
 };
 
+// A file that several processes write together: one creates it under a temporary name, all open it, write their own
+// ranges and sync; then the one commits. Until then the target is as it was.
+class SharedFile {
+ public:
+  static void create(const std::string& path, uint64_t size);
+  static void commit(const std::string& path);
+  static void discard(const std::string& path);  // does nothing when there is none
+  explicit SharedFile(std::string path);
+  ~SharedFile();
+  SharedFile(const SharedFile&) = delete;
+  SharedFile& operator=(const SharedFile&) = delete;
+  void write_at(uint64_t offset, std::string_view bytes);
+  void sync();
+
+ private:
+  std::string path_;
+  int fd_ = -1;
+};
+
 // A folder in the making: files go to path(), commit() renames it to the target, which must not exist. Without commit()
 // it is removed with all that is in it.
 class AtomicFolder {

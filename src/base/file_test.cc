@@ -113,6 +113,24 @@ TEST_F(FileTest, ListsRecursivelyAndSorted) {
   EXPECT_EQ(list_files(dir + "/a"), std::vector<std::string>{dir + "/a"});
 }
 
+TEST_F(FileTest, SharedFileHasItsNameWhenAllHaveWritten) {
+  write_file(path, "old");
+  SharedFile::create(path, 6);
+  {
+    SharedFile a(path), b(path);
+    b.write_at(3, "def");
+    a.write_at(0, "abc");
+    a.sync(), b.sync();
+  }
+  EXPECT_EQ(read_file(path), "old");
+  SharedFile::commit(path);
+  EXPECT_EQ(read_file(path), "abcdef");
+  EXPECT_NE(error_of([&] { SharedFile f(path); }).find("ranks share"), std::string::npos);
+  SharedFile::create(path, 3);
+  SharedFile::discard(path);
+  EXPECT_EQ(list_files(dir), std::vector<std::string>{path});
+}
+
 TEST_F(FileTest, MappingsMove) {
   write_file(path, "abc");
   MappedFile a(path), b(std::move(a)), c;

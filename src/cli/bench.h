@@ -20,7 +20,7 @@ struct BenchOptions {
   int64_t vocab = 8192;
   std::string dtype = "bf16";
   std::string size = "1.8b";
-  std::vector<std::string> weights = {"bf16", "w8a8", "w4a16"};
+  std::vector<std::string> weights = {"bf16", "w8a8", "w4a8", "w4a16"};
   int64_t prompt = 512;
   int64_t generate = 128;
   std::vector<int64_t> batch = {1, 16};
@@ -35,7 +35,7 @@ struct BenchOptions {
     f("vocab", vocab, "train: vocabulary");
     f("dtype", dtype, "train: bf16 or f32 compute");
     f("size", size, "generate: a published InternLM2 shape: 1.8b, 7b or 20b");
-    f("weights", weights, "generate: kinds of weights, bf16, w8a8 or w4a16");
+    f("weights", weights, "generate: kinds of weights, bf16, w8a8, w4a8 or w4a16");
     f("prompt", prompt, "generate: tokens of the prompt");
     f("generate", generate, "generate: tokens of an answer");
     f("batch", batch, "generate: sequences that decode at once");
@@ -54,5 +54,6 @@ TrainSpeed measure_training(const BenchOptions& options, int64_t hidden);
 int run_bench_limits(const BenchOptions& options);
 int run_bench_train(const BenchOptions& options);
 int run_bench_generate(const BenchOptions& options);
+int run_bench_serve(const std::vector<std::string>& argv);  // its options are of its own
 
 }  // namespace puyu

@@ -98,7 +98,7 @@ struct Bench {
 
   double reading() const { return best_limit(measure_reading(1), "read")->rate.median; }
   double peak(const std::string& weights) const {
-    for (const char* name : {weights == "w8a8" ? "int8" : "bf16", "f32"})
+    for (const char* name : {weights.ends_with("a8") ? "int8" : "bf16", "f32"})
       if (const Limit* l = best_limit(arithmetic, name)) return l->rate.median;
     fail("[bench] no arithmetic was measured");
   }
@@ -127,8 +127,8 @@ struct Bench {
     o.kv_tokens = o.max_batch * (options.generate + 2 * kPage) + options.prompt + kPage;
     o.weights = weights == "bf16" ? "" : weights;
     Engine e(w, o);
-    const double element = weights == "w8a8" ? 1 : 2,
-                 block_element = weights == "w4a16" ? 0.5 + 8.0 / kQuantGroup : element, blocks = block_weights(c),
+    const double element = weights == "w8a8" || weights == "w4a8" ? 1 : 2,  // of the head
+        block_element = weights.starts_with("w4") ? 0.5 + 8.0 / kQuantGroup : element, blocks = block_weights(c),
                  head = head_weights(c);
     const auto P = static_cast<double>(options.prompt), G = static_cast<double>(options.generate);
     const auto scores = 2.0 * static_cast<double>(c.num_layers * c.num_heads * c.hd());  // FLOPs a pair of tokens, x 2
@@ -170,8 +170,8 @@ int run_bench_generate(const BenchOptions& o) {
   if (o.prompt < 1 || o.generate < 1 || o.batch.empty() || *std::min_element(o.batch.begin(), o.batch.end()) < 1)
     throw UsageError("--prompt, --generate and --batch: expected at least 1");
   for (const std::string& w : o.weights)
-    if (w != "bf16" && w != "w8a8" && w != "w4a16")
-      throw UsageError("--weights: expected bf16, w8a8 or w4a16, got '" + w + "'");
+    if (w != "bf16" && w != "w8a8" && w != "w4a16" && w != "w4a8")
+      throw UsageError("--weights: expected bf16, w8a8, w4a8 or w4a16, got '" + w + "'");
   Weights weights = random_weights(published_config(o.size));
   Bench bench{o, measure_arithmetic(o.rounds)};
   for (const std::string& w : o.weights) bench.run(weights, w);

@@ -28,13 +28,21 @@ struct Loop {
   void (*run)(int64_t rounds, void* sink);
 };
 
+// All accumulators, each to a place of its own: of two stores to one place the compiler drops the first, and with it
+// the work behind it.
+template <class V, int N>
+void keep(const V (&acc)[N], void* sink) {
+  static_assert(sizeof acc <= 4096, "the size of sink");
+  __builtin_memcpy(sink, acc, sizeof acc);
+}
+
 typedef float Vector __attribute__((vector_size(16)));  // what every machine has
 void run_plain(int64_t rounds, void* sink) {
   Vector acc[8] = {}, a = Vector{} + 0.999f, b = Vector{} + 1e-3f;
   for (Vector& x : acc) asm volatile("" : "+m"(x));  // the compiler must not see that all are equal
   for (int64_t i = 0; i < rounds; ++i)
     for (Vector& x : acc) x = x * a + b;
-  for (Vector& x : acc) __builtin_memcpy(sink, &x, sizeof x);
+  keep(acc, sink);
 }
 
 #if defined(__x86_64__)
@@ -52,7 +60,7 @@ __attribute__((target("avx2,fma"))) void run_fma256(int64_t rounds, void* sink) 
   for (int64_t i = 0; i < rounds; ++i)
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = _mm256_fmadd_ps(acc[k], a, b);
-  for (__m256& x : acc) _mm256_storeu_ps(static_cast<float*>(sink), x);
+  keep(acc, sink);
 }
 
 __attribute__((target("avx512f"))) void run_fma512(int64_t rounds, void* sink) {
@@ -64,7 +72,7 @@ __attribute__((target("avx512f"))) void run_fma512(int64_t rounds, void* sink) {
   for (int64_t i = 0; i < rounds; ++i)
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = _mm512_fmadd_ps(acc[k], a, b);
-  for (__m512& x : acc) _mm512_storeu_ps(sink, x);
+  keep(acc, sink);
 }
 
 __attribute__((target("avx512f,avx512bf16"))) void run_dpbf16(int64_t rounds, void* sink) {
@@ -77,7 +85,7 @@ __attribute__((target("avx512f,avx512bf16"))) void run_dpbf16(int64_t rounds, vo
   for (int64_t i = 0; i < rounds; ++i)
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = _mm512_dpbf16_ps(acc[k], (__m512bh)one, (__m512bh)one);
-  for (__m512& x : acc) _mm512_storeu_ps(sink, x);
+  keep(acc, sink);
 }
 
 __attribute__((target("avx512f,avx512vnni"))) void run_vnni(int64_t rounds, void* sink) {
@@ -89,7 +97,7 @@ __attribute__((target("avx512f,avx512vnni"))) void run_vnni(int64_t rounds, void
   for (int64_t i = 0; i < rounds; ++i)
 #pragma GCC unroll 12
     for (int k = 0; k < kChains; ++k) acc[k] = _mm512_dpbusd_epi32(acc[k], a, a);
-  for (__m512i& x : acc) _mm512_storeu_si512(sink, x);
+  keep(acc, sink);
 }
 
 // Four accumulator tiles of 16 x 16, zero operands: the units do not look at values.

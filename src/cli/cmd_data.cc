@@ -6,6 +6,8 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "cli/verbs.h"
+#include "data/charset.h"
+#include "data/extract_score.h"
 #include "data/pipeline.h"
 #include "data/tokenize.h"
 #include "text/html.h"
@@ -18,16 +20,18 @@ constexpr const char* kText =
 puyu data run --input=DIR1,DIR2 --out DIR    the same with the default rules
 puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.tok and valid-*.tok
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
-puyu data extract FILE.html [--json]         the main content of a web page
+puyu data extract [FILE.html] [--json]       the main content of a web page (of standard input without a file)
+puyu data extract --gold TRUTH.json          score the extraction against texts taken by people (F1, speed)
 
-Input may be text, JSONL (text in "content" or "text"), HTML, manual pages and code, also as .gz and .zst.
+Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
+as .gz and .zst.
 Every drop is counted in funnel.json and explained in ledger.jsonl.zst. An interrupted run goes on where it stopped.
 
 example:  scripts/fetch_corpus.sh && puyu data run --input=.cache/corpus --out runs/data
 )";
 
 struct RunOptions {
-  std::string out, tokenizer, run;
+  std::string out, tokenizer, run, gold;
   int workers = num_threads();
   bool json = false;
   template <class F>
@@ -36,6 +40,7 @@ struct RunOptions {
     f("workers", workers, "threads; the output does not depend on them");
     f("tokenizer", tokenizer, "tokenizer file or folder (tokenize)");
     f("run", run, "output folder of a run (why)");
+    f("gold", gold, "ground-truth.json of the article extraction benchmark, its pages beside it (extract)");
     f("json", json, "print JSON");
   }
 };
@@ -91,12 +96,30 @@ int run_why(const Args& a, const RunOptions& o) {
   return 0;
 }
 
+std::string read_standard_input() {
+  std::string bytes;
+  char piece[65536];
+  for (size_t n = 0; (n = std::fread(piece, 1, sizeof piece, stdin)) > 0;) bytes.append(piece, n);
+  return bytes;
+}
+
 int run_extract(const Args& a, const RunOptions& o) {
-  if (a.positional.size() != 2) throw UsageError("expected one FILE.html");
-  HtmlPage page = extract_html(read_file(a.positional[1]));
-  if (!page.problem.empty()) fail("[data] ", a.positional[1], ": ", page.problem);
-  Json j =
-      Json::Object{{"title", page.title}, {"date", page.date}, {"language", page.language}, {"content", page.content}};
+  if (!o.gold.empty()) {
+    if (a.positional.size() != 1) throw UsageError("expected no file beside --gold");
+    ExtractScore s = score_extraction(o.gold);
+    std::printf("%s", o.json ? (to_json(s).dump() + "\n").c_str() : format_score(s).c_str());
+    return 0;
+  }
+  if (a.positional.size() > 2) throw UsageError("expected one FILE.html");
+  std::string name = a.positional.size() == 2 ? a.positional[1] : "standard input";
+  DecodedText text = decode_text(a.positional.size() == 2 ? read_file(name) : read_standard_input(), "", true);
+  HtmlPage page = extract_html(text.text);
+  if (!page.problem.empty()) fail("[data] ", name, ": ", page.problem);
+  Json j = Json::Object{{"title", page.title},
+                        {"date", iso_date(page.date)},
+                        {"language", page.language},
+                        {"charset", text.charset},
+                        {"content", page.content}};
   std::printf("%s\n", o.json ? j.dump().c_str() : page.content.c_str());
   return 0;
 }

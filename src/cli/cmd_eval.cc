@@ -1,5 +1,6 @@
 // puyu eval: tasks over a model.
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/file.h"
@@ -8,6 +9,7 @@
 #include "data/shard.h"
 #include "engine/local_generator.h"
 #include "eval/runner.h"
+#include "serve/remote_generator.h"
 
 namespace puyu {
 namespace {
@@ -22,9 +24,10 @@ struct EvalOptions {
   std::string length = "bytes";
   int64_t seed = 1;
   ModelOptions run;
+  RemoteOptions remote;
   template <class F>
   void fields(F&& f) {
-    f("model", model, "model folder");
+    f("model", model, "model folder, .gguf file, or http://host:port/v1 of a server with OpenAI's API");
     f("data", data, "folder with the tasks' data (puyu eval list)");
     f("out", out, "folder for results.json, results.md and every sample; none: only the table");
     f("json", json, "print JSON");
@@ -35,6 +38,7 @@ struct EvalOptions {
     f("length", length, "choices compete by log-likelihood per: none (the sum), tokens or bytes");
     f("seed", seed, "order and choice of the wrong answers made by program");
     f("run", run, "how the model runs");
+    f("remote", remote, "how a model behind http:// is asked");
   }
 };
 
@@ -44,7 +48,11 @@ constexpr const char* kHelp =
     "several choices, perplexity. Every number has its standard error. TASK 'all' is every task whose data are "
     "there.\n\n"
     "puyu eval list --data DIR   shows the tasks and whether DIR has what they need\n"
-    "example: puyu eval arithmetic-100 manpages --model runs/demo/sft --data runs/demo/eval --out runs/demo/results\n";
+    "A model behind HTTP is asked over its completions and chat completions; its key comes from PUYU_API_KEY. Scoring "
+    "needs\n"
+    "a server that echoes log-probs of prompts and has /tokenize: puyu serve, vLLM.\n\n"
+    "example: puyu eval arithmetic-100 manpages --model runs/demo/sft --data runs/demo/eval --out runs/demo/results\n"
+    "         puyu eval mmlu --model http://127.0.0.1:23333/v1 --data data/eval\n";
 
 Length length_of(const std::string& name) {
   if (name == "none") return Length::kNone;
@@ -90,12 +98,18 @@ std::vector<std::string> chosen_tasks(const std::vector<std::string>& names, con
   return out;
 }
 
-std::vector<EvalTask> load_tasks(const std::vector<std::string>& names, const EvalOptions& o, const LocalModel& model) {
+// tokenizer: the model's, or null where the model is elsewhere.
+std::vector<EvalTask> load_tasks(const std::vector<std::string>& names, const EvalOptions& o,
+                                 const Tokenizer* tokenizer) {
   TaskOptions t{o.data, o.limit, o.shots, o.chunk_bytes, o.seed};
   std::vector<EvalTask> out;
   for (const std::string& name : names) {
     if (name == "perplexity" && !file_exists(o.data + "/valid.jsonl") && has_shards(o.data)) {
-      auto texts = texts_of_shards(o.data, model.tokenizer);
+      if (!tokenizer)
+        fail("[eval] ", o.data,
+             " has the text of 'perplexity' as token shards only, which say nothing to a model behind ",
+             "HTTP; give documents as valid.jsonl");
+      auto texts = texts_of_shards(o.data, *tokenizer);
       out.push_back(perplexity_task(name, texts, static_cast<size_t>(o.chunk_bytes)));
       limit_samples(out.back(), o.limit);
     } else {
@@ -103,6 +117,24 @@ std::vector<EvalTask> load_tasks(const std::vector<std::string>& names, const Ev
     }
   }
   return out;
+}
+
+struct Judged {
+  std::unique_ptr<Generator> generator;
+  const Tokenizer* tokenizer;
+};
+
+Judged open_model(const EvalOptions& o, Json& manifest) {
+  if (o.model.starts_with("http://") || o.model.starts_with("https://")) {
+    const char* key = std::getenv("PUYU_API_KEY");
+    auto remote = std::make_unique<RemoteGenerator>(o.model, o.remote, key ? key : "");
+    manifest["remote"]["name"] = remote->name();
+    return {std::move(remote), nullptr};
+  }
+  auto model = std::make_shared<LocalModel>(o.model, o.run);
+  manifest["parameters"] = model->weights.config.num_params();
+  const Tokenizer* tokenizer = &model->tokenizer;
+  return {std::make_unique<LocalGenerator>(std::move(model)), tokenizer};
 }
 
 int run(const std::vector<std::string>& argv) {
@@ -116,13 +148,10 @@ int run(const std::vector<std::string>& argv) {
   if (o.max_tokens < 1 || o.shots < 0 || o.limit < 0 || o.chunk_bytes < 4)
     throw UsageError("expected --max-tokens of at least 1, --chunk-bytes of at least 4, no negative numbers");
   Length length = length_of(o.length);
-  if (o.model.starts_with("http://")) throw UsageError("models behind HTTP are not there yet (docs/status.md)");
-  auto model = std::make_shared<LocalModel>(o.model, o.run);
-  std::vector<EvalTask> tasks = load_tasks(chosen_tasks(a.positional, o.data), o, *model);
-  LocalGenerator generator(model);
   Json manifest = to_json(f);
-  manifest["parameters"] = model->weights.config.num_params();
-  auto results = run_tasks(generator, tasks, {o.out, o.max_tokens, length, 256, manifest});
+  const Judged judged = open_model(o, manifest);
+  std::vector<EvalTask> tasks = load_tasks(chosen_tasks(a.positional, o.data), o, judged.tokenizer);
+  auto results = run_tasks(*judged.generator, tasks, {o.out, o.max_tokens, length, 256, manifest});
   if (o.json)
     std::printf("%s\n", to_json(results).dump().c_str());
   else
@@ -149,7 +178,8 @@ std::vector<EvalText> texts_of_shards(const std::string& dir, const Tokenizer& t
   return out;
 }
 
-const Verb kEvalVerb = {"eval", "puyu eval TASK... --model DIR --data DIR [--out DIR] [--json]  |  puyu eval list",
+const Verb kEvalVerb = {"eval",
+                        "puyu eval TASK... --model DIR|http://... --data DIR [--out DIR] [--json]  |  puyu eval list",
                         "ask a model questions and judge its answers", run};
 
 }  // namespace puyu

@@ -26,7 +26,7 @@ constexpr const char* kHelp =
     "folder,\n"
     "a .gguf file, or a published size.\n\n"
     "  puyu plan serve internlm2-chat-7b --engine.context=200000 --engine.rope_factor=2 --engine.kv_bits=8\n"
-    "  puyu plan serve 20b --engine.weights=w4a16\n";
+    "  puyu plan serve 20b --engine.weights=w4a8\n";
 
 int run(const std::vector<std::string>& argv) {
   Options o;

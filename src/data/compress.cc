@@ -3,6 +3,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/error.h"
 
@@ -103,20 +105,27 @@ void InputStream::read_all(std::string& out, size_t most) {
   while (out.size() <= most && read(out)) {}
 }
 
-bool InputStream::read_line(std::string& line) {
+bool InputStream::read_line(std::string& line, size_t most) {
   State& s = *s_;
+  bool cut = false;  // the head of the line is in `line` already, its end is looked for
   for (size_t searched = s.line_at;;) {
     size_t end = s.lines.find('\n', searched);
     if (end != std::string::npos) {
-      line.assign(s.lines, s.line_at, end - s.line_at);
+      if (!cut) line.assign(s.lines, s.line_at, std::min(end - s.line_at, most + 1));
       s.line_at = end + 1;
       return true;
     }
-    s.lines.erase(0, s.line_at);
+    if (!cut && s.lines.size() - s.line_at > most) {
+      line.assign(s.lines, s.line_at, most + 1);
+      cut = true;
+    }
+    s.lines.erase(0, cut ? s.lines.size() : s.line_at);
     s.line_at = 0;
     searched = s.lines.size();
     if (read(s.lines)) continue;
-    if (s.lines.empty() || !s.damage.empty()) return false;  // half a line of a damaged file is no record
+    if (!s.damage.empty()) return false;  // half a line of a damaged file is no record
+    if (cut) return true;
+    if (s.lines.empty()) return false;
     line = std::move(s.lines);
     s.lines.clear();
     return true;

@@ -1,6 +1,7 @@
 // Reading files that may be compressed (gzip, zstd: told by their first bytes) piece by piece, and writing .zst.
 // A damaged stream is a per-file failure, so reading reports it as a value (a reason), not as an exception.
 #pragma once
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,8 +18,9 @@ class InputStream {
   bool read(std::string& out);
   // Reads on until the end or until out holds more than `most` bytes.
   void read_all(std::string& out, size_t most);
-  // The next line without its line end; false at the end. A last line without a line end counts.
-  bool read_line(std::string& line);
+  // The next line without its line end; false at the end. A last line without a line end counts. Of a line longer than
+  // `most` its first `most` + 1 bytes are given and the rest is passed over: memory stays bounded.
+  bool read_line(std::string& line, size_t most = SIZE_MAX - 1);
   // "" or why reading stopped early: "truncated_gzip", "damaged_gzip", "truncated_zstd", "damaged_zstd".
   const std::string& damage() const;
   size_t file_bytes() const;

@@ -19,7 +19,8 @@ struct Document {
   std::string source;    // the name of the collection, "man-en"
   std::string url;       // where it came from: its address, or the file's path inside the source ("ls.1.gz")
   std::map<std::string, double> scores;
-  Format format = Format::kText;  // how it was read; not written
+  Format format = Format::kText;           // how it was read; not written
+  std::map<std::string, int64_t> repairs;  // what reading had to change, by kind: "charset_guessed"; not written
 };
 
 // Stable for a source and place inside it: the same on every machine and in every run.

@@ -2,6 +2,7 @@
 // anything else is read as text unless it looks binary. What cannot be read becomes a failure with a reason.
 //
 //   .jsonl .json              one document a line, text in "content" or "text"
+//   .warc .wet                web archives (data/warc.h): pages and texts of responses and conversions
 //   .html .htm                main content and title (text/html.h)
 //   .1 .2 … .9, .3ssl, .n     manual pages (text/roff.h), when they hold roff
 //   .fortune                  texts between lines of "%"
@@ -18,10 +19,12 @@ namespace puyu {
 
 struct ReaderOptions {
   int64_t max_file_bytes = int64_t{64} << 20;
+  int64_t max_record_bytes = int64_t{64} << 20;
   int64_t split_bytes = 65536;
   template <class F>
   void fields(F&& f) {
-    f("max_file_bytes", max_file_bytes, "larger files are refused, JSONL excepted");
+    f("max_file_bytes", max_file_bytes, "larger files are refused, JSONL and web archives excepted");
+    f("max_record_bytes", max_record_bytes, "larger lines of JSONL and records of web archives are refused");
     f("split_bytes", split_bytes, "texts longer than this are cut at blank lines into several documents; 0: never");
   }
 };

@@ -19,10 +19,8 @@ constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
 constexpr int32_t kNotReached = -2;  // the id in a row whose guess was wrong
 
-int64_t context_of(const ModelConfig& c, const EngineOptions& o) { return o.context ? o.context : c.context(); }
-
 SchedulerLimits limits(const ModelConfig& c, const EngineOptions& o) {
-  return {o.max_batch, o.max_tokens_per_step, pages_for(cache_tokens(c, o)), o.prefix_cache};
+  return {o.max_batch, o.max_tokens_per_step, pages_for(cache_tokens(c, o)), o.prefix_cache, o.ageing_tokens};
 }
 
 int checked_bits(int bits) {
@@ -49,6 +47,8 @@ ModelConfig serving_config(ModelConfig c, const EngineOptions& o) {
   return c;
 }
 
+int64_t context_of(const ModelConfig& c, const EngineOptions& o) { return o.context ? o.context : c.context(); }
+
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o) {
   return o.kv_tokens ? o.kv_tokens : std::max(context_of(c, o), o.max_batch * 512);
 }
@@ -68,7 +68,6 @@ Engine::Engine(Weights& weights, const EngineOptions& options)
   if (options.draft_tokens < 1 || options.draft_tokens > 64)
     fail("[engine] draft_tokens: expected 1 to 64, got ", options.draft_tokens);
   options_.weights = serving_scheme(weights.source ? weights.source->scheme() : "", options.weights);
-  if (weights.head != Head::kLanguage) fail("[engine] expected a language model, got one with a value head");
   refresh();
 }
 
@@ -91,8 +90,11 @@ void Engine::refresh() {
     if (matrix && from && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
       drop_mapped_pages(from.data, static_cast<size_t>(from.nbytes()));
   });
-  output_ = pack_matrix(ctx_, *packed_arena_, weights_, "output.weight", weights_.output(),
-                        options_.weights == "w8a8" ? "w8a8" : "");
+  if (head() == Head::kValue)
+    output_ = weights_.output();  // one row: nothing to gain from packing, and quantised it would lose
+  else
+    output_ =
+        pack_matrix(ctx_, *packed_arena_, weights_, "output.weight", weights_.output(), head_scheme(options_.weights));
 }
 
 int64_t Engine::context_length() const {
@@ -106,20 +108,38 @@ void Engine::check_ids(std::span<const int32_t> ids) const {
            "; is this the model's own tokenizer?");
 }
 
-int64_t Engine::submit(Request request) {
+void Engine::check(const Request& request) const {
   validate(request.sampling);
+  if (request.wants == Request::Wants::kAnswer && head() != Head::kLanguage)
+    fail("[engine] this is a reward model: it gives scores and no answers");
+  if (request.wants == Request::Wants::kValue && head() != Head::kValue)
+    fail("[engine] this model has no value head: it gives answers and no scores");
   check_ids(request.prompt);
   for (auto [bias_id, bias] : request.sampling.logit_bias) check_ids({&bias_id, 1});
   for (const auto& bad : request.bad_ids) {
     if (bad.empty()) fail("[engine] a sequence of forbidden ids is empty; expected at least one id");
     check_ids(bad);
   }
-  if (request.adapter < -1 || request.adapter >= static_cast<int>(adapters_.size()))
-    fail("[engine] there is no adapter ", request.adapter, "; expected one that add_adapter() gave");
+  if (const int p = request.claim.priority; p < -kMaxPriority || p > kMaxPriority)
+    fail("[engine] priority: expected ", -kMaxPriority, " to ", kMaxPriority, ", got ", p);
+  check_adapter(request.adapter);
   const auto n = static_cast<int64_t>(request.prompt.size());
   if (n == 0) fail("[engine] the prompt is empty; expected at least one token");
-  if (n >= context_length())
+  const bool answers = request.wants == Request::Wants::kAnswer && !request.prompt_alone;
+  if (!answers && n > context_length())
+    fail("[engine] the text has ", n, " tokens; the longest that this server takes has ", context_length());
+  if (answers && n >= context_length())
     fail("[engine] the prompt has ", n, " tokens; prompt and answer together may have ", context_length());
+}
+
+void Engine::check_adapter(int adapter) const {
+  if (adapter < -1 || adapter >= static_cast<int>(adapters_.size()))
+    fail("[engine] there is no adapter ", adapter, "; expected one that add_adapter() gave");
+}
+
+int64_t Engine::submit(Request request) {
+  check(request);
+  const auto n = static_cast<int64_t>(request.prompt.size());
   const int64_t id = next_id_++;
   Active& a = active_[id];
   a.stream = prompt_hash(request.prompt) + request.sample;
@@ -128,7 +148,8 @@ int64_t Engine::submit(Request request) {
   a.guesses = options_.draft_tokens;
   // Keys depend on the RoPE base and the adapter, so prefixes are shared within one of both only.
   const uint64_t domain = std::bit_cast<uint64_t>(rope_base(rope_config_, n)) + static_cast<uint64_t>(request.adapter);
-  scheduler_.add(id, std::move(request.prompt), domain, request.prompt_logprobs < 0);
+  const bool reuse = request.prompt_logprobs < 0 && request.wants != Request::Wants::kEmbedding;
+  scheduler_.add(id, std::move(request.prompt), domain, reuse, request.claim);
   a.request = std::move(request);
   return id;
 }
@@ -151,6 +172,7 @@ void Engine::guess() {
   std::vector<std::span<const int32_t>> sequences;
   int most = 0;
   for (int64_t id : scheduler_.decoding()) {
+    if (active_.at(id).request.wants != Request::Wants::kAnswer) continue;
     ids.push_back(id), sequences.push_back(scheduler_.tokens(id));
     most = std::max(most, active_.at(id).guesses);
   }
@@ -185,6 +207,7 @@ bool Engine::step() {
     scheduler_.undo(work);  // or the prefix cache would keep pages that were never filled
     throw;
   }
+  deliver_values(work);
   count_guesses(rows, tokens);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (tokens[i].id == kNotReached || !active_.contains(rows[i].id)) continue;  // a callback may abort another
@@ -245,6 +268,7 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
     paged.k_pages = kv_.k[l], paged.v_pages = kv_.v[l];
     block_forward(ctx_, c, packed_.layers[l], x, {positions.data(), paged, rope_table, lora}, nullptr);
   }
+  pool(work, x);
   Tensor logits = activations_.alloc(DType::kF32, {n, c.vocab_size});
   if (n == 0) return logits;
   Tensor due = activations_.alloc(weights_.compute, {n, c.hidden_size}),
@@ -257,6 +281,7 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
 
 void Engine::add_rows(const Scheduler::Work& w, std::vector<Row>& rows) const {
   const Active& a = active_.at(w.id);
+  if (a.request.wants != Request::Wants::kAnswer) return;
   if (a.request.prompt_logprobs >= 0)  // again only after a preemption: then they were delivered
     for (size_t p = std::max(static_cast<size_t>(w.begin), a.scored) + 1; p < a.prompt; ++p) {
       if (p > static_cast<size_t>(w.end)) break;
@@ -423,55 +448,6 @@ std::vector<Rollout> Engine::generate_tokens(const std::vector<std::vector<int32
     r.on_finish = [&o = out[i]](FinishReason reason) { o.reason = reason; };
   }
   run(std::move(requests));
-  return out;
-}
-
-// Packs sequences into batches of max_tokens_per_step; longer ones stand alone.
-void Engine::score(const std::vector<std::vector<int32_t>>& sequences,
-                   const std::function<void(size_t, const Score&)>& done) {
-  for (const auto& s : sequences) {
-    check_ids(s);
-    if (s.size() < 2 || static_cast<int64_t>(s.size()) > context_of(rope_config_, options_))
-      fail("[engine] expected 2 to ", context_of(rope_config_, options_), " tokens to score, got ", s.size());
-  }
-  for (size_t begin = 0, end; begin < sequences.size(); begin = end) {
-    if (interrupted()) fail("[engine] interrupted after scoring ", begin, " of ", sequences.size(), " sequences");
-    Batch b;
-    for (end = begin; end < sequences.size(); ++end) {
-      const auto n = static_cast<int64_t>(sequences[end].size());
-      if (end > begin && b.tokens() + n > options_.max_tokens_per_step) break;
-      b.add(sequences[end].data(), n);
-    }
-    const std::vector<Score> scores = score_batch(b);
-    for (size_t i = begin; i < end; ++i) done(i, scores[i - begin]);
-  }
-}
-
-std::vector<Engine::Score> Engine::score_batch(const Batch& b) {
-  ScratchScope scope(activations_);
-  const int64_t T = b.tokens();
-  std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
-  target.push_back(-1);
-  for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
-  const int64_t hd = weights_.config.hd();
-  Tensor rope_table = activations_.alloc(DType::kF32, {T, hd});
-  Batch rows = b;
-  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
-    const std::shared_ptr<const RopeAngles> angles = rope_for(b.cu[i + 1] - b.cu[i]);
-    for (int32_t t = b.cu[i]; t < b.cu[i + 1]; ++t)
-      write_rope_row(*angles, b.positions[static_cast<size_t>(t)], rope_table.as<float>() + t * hd);
-  }
-  std::iota(rows.positions.begin(), rows.positions.end(), 0);
-  Tensor h = model_forward(ctx_, activations_, weights_.config, packed_, weights_.compute, b.ids.data(), T,
-                           rows.sequences(rope_table), nullptr);
-  Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
-  fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
-  std::vector<Score> out;
-  for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
-    const int32_t from = b.cu[i], to = b.cu[i + 1] - 1;
-    out.push_back(
-        {{logp.as<float>() + from, logp.as<float>() + to}, {best.as<int32_t>() + from, best.as<int32_t>() + to}});
-  }
   return out;
 }
 

@@ -28,14 +28,16 @@ struct EngineOptions {
   std::string draft = "";
   int draft_tokens = 5;
   int64_t draft_batch = 8;
+  int64_t ageing_tokens = 32768;
   template <class F>
   void fields(F&& f) {
     f("max_batch", max_batch, "sequences that run at once");
     f("max_tokens_per_step", max_tokens_per_step, "tokens of one step: long prompts are prefilled in such chunks");
     f("kv_tokens", kv_tokens, "tokens that the key-value cache holds; 0 = one longest sequence or 512 a sequence");
     f("weights", weights,
-      "w8a8 = products in int8, weights by output row and activations by token; w4a16 = weights of the blocks in 4 "
-      "bits, groups of 128; empty = as stored");
+      "w8a8 = products in int8, weights by output row and activations by token; w4a8 = weights of the blocks in 4 "
+      "bits, groups of 128, activations in int8 by token and group, the head as in w8a8; w4a16 = the same weights, "
+      "activations and the head as loaded; empty = as stored");
     f("kv_bits", kv_bits, "8 or 4 = keys and values quantised by token and head; 0 = as computed");
     f("prefix_cache", prefix_cache, "keep the keys and values of finished requests for prompts that begin alike");
     f("context", context, "longest prompt and answer together; 0 = what the model's positions are made for");
@@ -44,6 +46,8 @@ struct EngineOptions {
     f("draft", draft, "ngram = guess the next tokens from the prompt and the answer so far; same answers, sooner");
     f("draft_tokens", draft_tokens, "guesses a sequence and step, at most");
     f("draft_batch", draft_batch, "guess only while at most so many sequences are in work");
+    f("ageing_tokens", ageing_tokens,
+      "a request goes before those of the next lower class until so many tokens later; smaller = classes matter less");
   }
 };
 
@@ -64,11 +68,19 @@ struct Request {
   // is computed whole, whatever of it is in the prefix cache.
   int prompt_logprobs = -1;
   std::function<void(const Token&)> on_prompt_token = {};
-  int adapter = -1;  // of Engine::add_adapter; -1 = the model as it is
+  bool prompt_alone = false;  // these are all that is wanted: the prompt may fill the context
+  int adapter = -1;           // of Engine::add_adapter; -1 = the model as it is
+  Claim claim = {};           // class and client (fair_queue.h)
+  // Instead of an answer: the mean over the prompt's tokens of the hidden states after the last norm, or the value head
+  // on the last token. Such a request ends (kStop) with on_values.
+  enum class Wants { kAnswer, kEmbedding, kValue };
+  Wants wants = Wants::kAnswer;
+  std::function<void(std::span<const float>)> on_values = {};
 };
 
 // The model's shape with the RoPE scaling that the options ask for; Error when they ask for what it cannot be.
 ModelConfig serving_config(ModelConfig c, const EngineOptions& o);
+int64_t context_of(const ModelConfig& c, const EngineOptions& o);    // c: of serving_config(); likewise
 int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o);  // c: of serving_config()
 
 struct Rollout {
@@ -91,10 +103,12 @@ class Engine {
   // Guesses for all requests from now on; none turns guessing off.
   void set_drafter(std::unique_ptr<Drafter> drafter) { drafter_ = std::move(drafter); }
 
-  // Throws Error when the request can never run (empty, too long, ids outside the vocabulary, bad options).
-  int64_t submit(Request request);
-  bool step();             // false when nothing is left to do
-  void abort(int64_t id);  // frees its pages at once, on_finish(kAborted); an unknown id is ignored
+  // Throws Error when the request can never run (empty, too long, ids outside the vocabulary, bad options, not what the
+  // model's head does). Any thread may ask, once all adapters are there.
+  void check(const Request& request) const;
+  int64_t submit(Request request);  // check(), and in work from now on
+  bool step();                      // false when nothing is left to do
+  void abort(int64_t id);           // frees its pages at once, on_finish(kAborted); an unknown id is ignored
   void abort_all();
 
   // Runs all of them to the end. interrupted() ends what is left with kAborted, and so does an Error.
@@ -106,15 +120,17 @@ class Engine {
                                        const SamplingOptions& sampling, std::span<const int32_t> stop_ids);
 
   // Scores given tokens: for each sequence, of each token after the first, its log-prob and whether it was the most
-  // likely. [i] belongs to token i + 1.
+  // likely. [i] belongs to token i + 1. adapter: as in Request. A quantised cache is scored as it answers: through the
+  // cache (score.cc). `done` comes in any order.
   struct Score {
     std::vector<float> logp;
     std::vector<uint8_t> greedy;
   };
   void score(const std::vector<std::vector<int32_t>>& sequences,
-             const std::function<void(size_t index, const Score&)>& done);
+             const std::function<void(size_t index, const Score&)>& done, int adapter = -1);
 
   const ModelConfig& config() const { return weights_.config; }
+  Head head() const { return weights_.head; }
   const Scheduler& scheduler() const { return scheduler_; }
   int64_t active() const { return static_cast<int64_t>(active_.size()); }
   int64_t context_length() const;  // the longest prompt + answer
@@ -128,8 +144,10 @@ class Engine {
     size_t prompt = 0;
     uint64_t stream = 0;
     std::shared_ptr<const RopeAngles> rope;
-    size_t scored = 0;  // tokens of the prompt whose log-probs were delivered
-    int guesses = 0;    // to ask for: fewer when the last ones were wrong
+    size_t scored = 0;        // tokens of the prompt whose log-probs were delivered
+    int guesses = 0;          // to ask for: fewer when the last ones were wrong
+    std::vector<double> sum;  // kEmbedding: of the hidden states of …
+    size_t pooled = 0;        // … so many tokens
   };
   // A row of logits: what follows the first `history` tokens of a sequence, guesses included. `given`: what follows is
   // the prompt's next token.
@@ -148,10 +166,15 @@ class Engine {
   bool next_is_due(const Row& row, int32_t chosen) const;
   void count_guesses(const std::vector<Row>& rows, const std::vector<Token>& tokens);
   void add_top(Tensor logits, const std::vector<Row>& rows, std::vector<Token>& tokens);
-  std::vector<Score> score_batch(const Batch& b);
+  void score_cached(const std::vector<std::vector<int32_t>>& sequences,
+                    const std::function<void(size_t, const Score&)>& done, int adapter);
+  std::vector<Score> score_batch(const Batch& b, int adapter);
+  void pool(const std::vector<Scheduler::Work>& work, Tensor x);
+  void deliver_values(const std::vector<Scheduler::Work>& work);
   void deliver(int64_t id, const Token& token, bool more);
   void finish(int64_t id, FinishReason reason);
   void check_ids(std::span<const int32_t> ids) const;
+  void check_adapter(int adapter) const;
 
   Weights& weights_;
   EngineOptions options_;

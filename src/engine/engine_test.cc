@@ -171,6 +171,9 @@ void expect_quantised_weights_keep_every_promise(const char* scheme, double mean
 }
 TEST(Engine, Int8WeightsKeepEveryPromise) { expect_quantised_weights_keep_every_promise("w8a8", 0.1); }
 TEST(Engine, Int4WeightsKeepEveryPromise) { expect_quantised_weights_keep_every_promise("w4a16", 1.5); }
+TEST(Engine, Int4WeightsWithInt8ActivationsKeepEveryPromise) {
+  expect_quantised_weights_keep_every_promise("w4a8", 1.5);
+}
 
 TEST(Engine, QuantisedCacheKeepsEveryPromise) {
   Weights w = random_weights(tiny(), DType::kF32);

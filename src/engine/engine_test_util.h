@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "engine/engine.h"
@@ -44,6 +45,31 @@ inline void expect_same(const Rollout& a, const Rollout& b, const std::string& w
   EXPECT_EQ(0, std::memcmp(a.logp.data(), b.logp.data(), a.logp.size() * sizeof(float))) << what;
   EXPECT_EQ(a.reason, b.reason) << what;
 }
+// Guesses whatever it likes: the right token at times, nonsense at others.
+class RandomDrafter : public Drafter {
+ public:
+  RandomDrafter(std::vector<std::vector<int32_t>> answers, int64_t vocab)
+      : answers_(std::move(answers)), vocab_(vocab) {}
+  std::vector<std::vector<int32_t>> propose(const std::vector<std::span<const int32_t>>& sequences, int n) override {
+    std::vector<std::vector<int32_t>> out;
+    for (const auto& s : sequences) {
+      std::vector<int32_t>& g = out.emplace_back();
+      for (const auto& a : answers_)  // prompt and answer
+        if (a.size() > s.size() && std::equal(s.begin(), s.end(), a.begin()))
+          g.assign(a.begin() + static_cast<long>(s.size()), a.end());
+      if (g.size() > static_cast<size_t>(n)) g.resize(static_cast<size_t>(n));
+      for (int32_t& token : g)
+        if (rng_.below(4) == 0) token = static_cast<int32_t>(rng_.below(static_cast<uint64_t>(vocab_)));
+      if (rng_.below(5) == 0) g.clear();
+    }
+    return out;
+  }
+
+ private:
+  std::vector<std::vector<int32_t>> answers_;
+  int64_t vocab_;
+  Rng rng_{99};
+};
 // Log-probs of the answer as training computes them.
 inline std::vector<float> training_logp(Weights& w, const std::vector<int32_t>& prompt,
                                         const std::vector<int32_t>& answer) {

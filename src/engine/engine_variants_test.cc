@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "base/temp_dir_test_util.h"
@@ -10,32 +11,6 @@
 
 namespace puyu {
 namespace {
-
-// Guesses whatever it likes: the right token at times, nonsense at others.
-class RandomDrafter : public Drafter {
- public:
-  RandomDrafter(std::vector<std::vector<int32_t>> answers, int64_t vocab)
-      : answers_(std::move(answers)), vocab_(vocab) {}
-  std::vector<std::vector<int32_t>> propose(const std::vector<std::span<const int32_t>>& sequences, int n) override {
-    std::vector<std::vector<int32_t>> out;
-    for (const auto& s : sequences) {
-      std::vector<int32_t>& g = out.emplace_back();
-      for (const auto& a : answers_)  // prompt and answer
-        if (a.size() > s.size() && std::equal(s.begin(), s.end(), a.begin()))
-          g.assign(a.begin() + static_cast<long>(s.size()), a.end());
-      if (g.size() > static_cast<size_t>(n)) g.resize(static_cast<size_t>(n));
-      for (int32_t& token : g)
-        if (rng_.below(4) == 0) token = static_cast<int32_t>(rng_.below(static_cast<uint64_t>(vocab_)));
-      if (rng_.below(5) == 0) g.clear();
-    }
-    return out;
-  }
-
- private:
-  std::vector<std::vector<int32_t>> answers_;
-  int64_t vocab_;
-  Rng rng_{99};
-};
 
 TEST(Engine, GuessesChangeNothing) {
   Weights w = random_weights(tiny(), DType::kBF16);
@@ -95,6 +70,76 @@ TEST(Engine, PromptsHaveLogProbsToo) {
         EXPECT_EQ(given[i][t].top[0].id == given[i][t].id, score.greedy[t] != 0);
       }
     }
+  }
+}
+
+// A model with biases serves as it trains, with every kind of weights; the biases themselves are never quantised.
+TEST(Engine, BiasesServeAsTheyTrain) {
+  ModelConfig c = tiny();
+  c.qkv_bias = c.wo_bias = true;
+  Weights w = random_weights(c, DType::kBF16);
+  const auto prompts = prompts_of({5, 70, 1});
+  EngineOptions options;
+  Engine engine(w, options);
+  const auto got = engine.generate_tokens(prompts, sampling(40), {});
+  for (size_t i = 0; i < prompts.size(); ++i) EXPECT_EQ(got[i].logp, training_logp(w, prompts[i], got[i].tokens)) << i;
+  for (const char* scheme : {"w8a8", "w4a8", "w4a16"}) {
+    options.weights = scheme;
+    Engine small(w, options);
+    const auto mean_distance = [&](Engine& e) {  // from the log-probs of the exact model
+      double sum = 0, n = 0;
+      for (size_t i = 0; i < prompts.size(); ++i) {
+        std::vector<int32_t> all = prompts[i];
+        all.insert(all.end(), got[i].tokens.begin(), got[i].tokens.end());
+        e.score({all}, [&](size_t, const Engine::Score& s) {
+          for (size_t t = 0; t < got[i].logp.size(); ++t, ++n)
+            sum += std::fabs(s.logp[prompts[i].size() - 1 + t] - got[i].logp[t]);
+        });
+      }
+      return sum / n;
+    };
+    const double with = mean_distance(small);
+    EXPECT_LT(with, 0.5) << scheme;
+    Weights without = random_weights(c, DType::kBF16);
+    for (auto& layer : without.copy.tensors.layers)
+      for (Tensor t : {layer.wqkv_bias, layer.wo_bias})
+        for (int64_t i = 0; i < t.numel(); ++i) t.as<BF16>()[i] = to_bf16(0);
+    Engine none(without, options);
+    EXPECT_GT(mean_distance(none), 2 * with) << scheme;  // the bound above means something
+  }
+}
+
+// Scores with a quantised cache are those of answers through it, whatever the chunks, and differ from the exact ones.
+TEST(Engine, ScoresSeeAQuantisedCache) {
+  ModelConfig c = tiny();
+  c.max_position = 160;
+  Weights w = random_weights(c, DType::kBF16);
+  const auto prompts = prompts_of({5, 70, 1, 130});
+  for (int bits : {8, 4}) {
+    EngineOptions whole, cut;
+    whole.kv_bits = cut.kv_bits = bits;
+    cut.max_tokens_per_step = 16, cut.max_batch = 2, cut.kv_tokens = 4 * kPage;
+    Engine exact(w), engine(w, whole), chunked(w, cut);
+    const auto rollouts = engine.generate_tokens(prompts, sampling(30), {});
+    std::vector<std::vector<int32_t>> all = prompts;  // the last one fills the context to its end
+    for (size_t i = 0; i < all.size(); ++i)
+      all[i].insert(all[i].end(), rollouts[i].tokens.begin(), rollouts[i].tokens.end());
+    ASSERT_EQ(all[3].size(), 160u);
+    std::vector<Engine::Score> got(all.size()), again(all.size()), free(all.size());
+    engine.score(all, [&](size_t i, const Engine::Score& s) { got[i] = s; });
+    chunked.score(all, [&](size_t i, const Engine::Score& s) { again[i] = s; });
+    exact.score(all, [&](size_t i, const Engine::Score& s) { free[i] = s; });
+    for (size_t i = 0; i < all.size(); ++i) {
+      ASSERT_EQ(got[i].logp.size(), all[i].size() - 1);
+      EXPECT_TRUE(std::equal(rollouts[i].logp.begin(), rollouts[i].logp.end(), got[i].logp.end() - 30)) << i;
+      EXPECT_EQ(got[i].logp, again[i].logp);
+      EXPECT_EQ(got[i].greedy, again[i].greedy);
+      EXPECT_NE(got[i].logp, free[i].logp) << "nothing was quantised";
+    }
+    EXPECT_EQ(engine.scheduler().free_pages(), engine.scheduler().total_pages());
+    all[3].push_back(1);
+    EXPECT_THROW(engine.score(all, [](size_t, const Engine::Score&) {}), Error);
+    EXPECT_EQ(engine.active(), 0);
   }
 }
 

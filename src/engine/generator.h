@@ -7,9 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "text/chat_template.h"
 
 namespace puyu {
+
+// A text that is longer than the model's context: what the caller may cut shorter.
+class TooLong : public Error {
+ public:
+  using Error::Error;
+};
 
 struct SamplingOptions {
   double temperature = 0.8;  // 0: greedy

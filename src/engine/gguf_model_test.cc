@@ -9,6 +9,7 @@
 #include "base/temp_dir_test_util.h"
 #include "engine/gguf_tokenizer.h"
 #include "engine/tiny_model.h"
+#include "model/hf_folder_test_util.h"
 
 namespace puyu {
 namespace {
@@ -70,6 +71,45 @@ TEST(GgufModel, RowsOfQAndKStandInGgmlsOrder) {
   EXPECT_TRUE(same(row("blk.1.attn_q.weight", 2 * 8 + 3), 4 * 8 + 5));
   EXPECT_TRUE(same(row("blk.1.attn_k.weight", 8 + 2), 6 * 8 + 1));
   EXPECT_TRUE(same(row("blk.1.attn_v.weight", 8 + 2), 7 * 8 + 2));
+}
+
+// Biases, in llama's order of rows and in qwen2's, which is that of Hugging Face.
+TEST(GgufModel, BiasesComeBackBitForBit) {
+  Lab lab;
+  for (const bool qwen : {true, false}) {
+    test::TempDir dir;
+    ModelConfig c = lab.model->weights.config;
+    c.qkv_bias = true, c.wo_bias = !qwen;
+    Weights w = make_weights(c, Head::kLanguage, DType::kF32);
+    init_weights(w, 3);
+    for (auto& layer : w.master.tensors.layers)
+      for (Tensor t : {layer.wqkv_bias, layer.wo_bias})
+        for (int64_t i = 0; i < (t ? t.numel() : 0); ++i) t.as<float>()[i] = 0.01f * static_cast<float>(i);
+    save_model(dir.path, w, DType::kF32);
+    if (qwen) {
+      std::filesystem::remove(dir / "model.safetensors");
+      llamas(w, DType::kF32).write(dir.path, 1);
+      Json j = Json::parse(read_file(dir / "config.json"));
+      j["model_type"] = "qwen2", j["bias"] = false;
+      write_file(dir / "config.json", j.dump());
+    }
+    const std::string file = dir / "m.gguf";
+    export_gguf(lab.ctx, *open_model_source(dir.path), {}, GgmlType::kF32, file);
+    const Gguf f(file);
+    EXPECT_EQ(f.text("general.architecture"), qwen ? "qwen2" : "llama");
+    const auto* q = reinterpret_cast<const float*>(f.tensors().at("blk.1.attn_q.bias").data);
+    EXPECT_EQ(q[1], qwen ? 0.01f : 0.04f);  // head dimension 8: row 1 there is row 4 here
+    const Weights back = load_model(lab.ctx, file, Head::kLanguage, DType::kF32);
+    std::vector<Tensor> want;
+    w.master.tensors.each(c, w.head, [&](const std::string&, Tensor& t, Spec, int64_t) { want.push_back(t); });
+    size_t i = 0;
+    Model<Tensor> got = back.master.tensors;
+    got.each(back.config, back.head, [&](const std::string& name, Tensor& t, Spec, int64_t) {
+      ASSERT_LT(i, want.size());
+      EXPECT_EQ(0, std::memcmp(t.data, want[i++].data, static_cast<size_t>(t.nbytes()))) << name;
+    });
+    EXPECT_EQ(i, want.size());
+  }
 }
 
 TEST(GgufModel, TokenizersKeepTheirIdsAndTexts) {

@@ -12,14 +12,14 @@
 namespace puyu {
 namespace {
 
-Weights load_weights(const std::string& dir, const std::string& dtype) {
+Weights load_weights(const std::string& dir, const std::string& dtype, Head head) {
   if (dtype != "f32" && dtype != "bf16" && dtype != "auto")
     fail("[model] dtype: expected f32, bf16 or auto, got '", dtype, "'");
   std::optional<DType> compute;
   if (dtype != "auto") compute = dtype == "f32" ? DType::kF32 : DType::kBF16;
   Arena scratch("scratch", int64_t{1} << 30);
   Ctx ctx{Device::kCpu, &scratch};
-  return load_for_inference(ctx, dir, Head::kLanguage, compute);
+  return load_for_inference(ctx, dir, head, compute);
 }
 
 // Hugging Face's folders name the ids that end an answer: one or a list, in generation_config.json or config.json.
@@ -48,7 +48,7 @@ const char* finish_reason_name(FinishReason reason) {
 }
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
-    : LocalModel(load_tokenizer(dir), load_weights(dir, o.dtype), o.engine) {
+    : LocalModel(load_tokenizer(dir), load_weights(dir, o.dtype, open_model_source(dir)->head()), o.engine) {
   add_stop_ids(dir, stop_ids);
   for (const std::string& entry : o.lora) {
     const size_t eq = entry.find('=');
@@ -62,7 +62,7 @@ LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
   if (load_tokenizer(o.draft_model).fingerprint() != tokenizer.fingerprint())
     fail("[model] draft_model: '", o.draft_model, "' has another tokenizer than '", dir,
          "'; they do not belong together");
-  engine.set_drafter(make_model_drafter(load_weights(o.draft_model, o.dtype)));
+  engine.set_drafter(make_model_drafter(load_weights(o.draft_model, o.dtype, Head::kLanguage)));
 }
 
 LocalModel::LocalModel(Tokenizer t, Weights w, const EngineOptions& o)
@@ -97,7 +97,7 @@ Request LocalModel::request(const Prompt& prompt, const SamplingOptions& samplin
   for (const std::string& word : sampling.bad_words)
     for (const std::string& spelled : {word, " " + word})
       if (std::vector<int32_t> ids = tokenizer.encode_untrusted(spelled); !ids.empty()) r.bad_ids.push_back(ids);
-  auto s = std::make_shared<State>(State{{tokenizer, sampling.stop}, {}});
+  auto s = std::make_shared<State>(State{{tokenizer, sampling.stop, prompt.messages.empty()}, {}});
   s->all.prompt_tokens = static_cast<int64_t>(r.prompt.size());
   r.on_start = [s](int64_t cached) { s->all.cached_tokens = cached; };
   // A model's vocabulary may be padded beyond the tokenizer's: such an id has no text.
@@ -156,13 +156,14 @@ std::vector<LogLikelihood> LocalGenerator::loglikelihood(const std::vector<Pair>
     context.push_back(ids.size());
   }
   std::vector<LogLikelihood> out(pairs.size());
-  model_->engine.score(sequences, [&](size_t i, const Engine::Score& s) {
+  const auto add = [&](size_t i, const Engine::Score& s) {
     for (size_t t = context[i] - 1; t < s.logp.size(); ++t)
       out[i].sum += static_cast<double>(s.logp[t]), ++out[i].tokens;
     out[i].greedy = std::all_of(s.greedy.begin() + static_cast<long>(context[i]) - 1, s.greedy.end(),
                                 [](uint8_t best) { return best != 0; });
     if (done) done(i);
-  });
+  };
+  model_->engine.score(sequences, add, model_->default_adapter);
   return out;
 }
 

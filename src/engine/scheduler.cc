@@ -1,27 +1,31 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 
 namespace puyu {
 
-Scheduler::Scheduler(const SchedulerLimits& limits) : limits_(limits), pages_(limits.pages), cache_(pages_) {
+Scheduler::Scheduler(const SchedulerLimits& limits)
+    : limits_(limits), pages_(limits.pages), cache_(pages_), queue_(limits.ageing_tokens) {
+  if (limits.ageing_tokens < 0) fail("[engine] ageing_tokens: expected 0 or more, got ", limits.ageing_tokens);
   if (limits.max_batch < 1 || limits.pages < 1 || limits.max_tokens_per_step < limits.max_batch)
     fail("[engine] expected max_batch >= 1, max_tokens_per_step >= max_batch and at least one page, got ",
          limits.max_batch, ", ", limits.max_tokens_per_step, " and ", limits.pages);
 }
 
-void Scheduler::add(int64_t id, std::vector<int32_t> tokens, uint64_t domain, bool reuse) {
+void Scheduler::add(int64_t id, std::vector<int32_t> tokens, uint64_t domain, bool reuse, Claim claim) {
   CHECK(!tokens.empty() && pages_for(static_cast<int64_t>(tokens.size())) <= limits_.pages && !seqs_.contains(id));
   Sequence& s = seqs_[id];
   s.tokens = std::move(tokens), s.domain = domain, s.reuse = reuse;
-  waiting_.push_back(id);
+  queue_.enter(id, claim);
 }
 
 std::vector<Scheduler::Work> Scheduler::plan() {
   std::vector<Work> work;
   copies_.clear();
+  make_room();
   for (int64_t id : running_) publish(seqs_.at(id));
   int64_t budget = limits_.max_tokens_per_step;
   const int64_t preemptions = preemptions_;
@@ -48,6 +52,7 @@ Scheduler::Work Scheduler::run(int64_t id, int64_t tokens) {
   Sequence& s = seqs_.at(id);
   s.computed += tokens;
   const bool samples = s.left() == 0;
+  if (s.computed > s.charged) queue_.serve(id, s.computed - std::exchange(s.charged, s.computed));
   return {id, s.computed - tokens, s.computed, samples, samples ? s.drafts : 0};
 }
 
@@ -94,29 +99,46 @@ bool Scheduler::grow(int64_t id) {
       continue;
     }
     const bool self = running_.back() == id;
-    preempt_youngest();
+    preempt_last();
     if (self) return false;
   }
   return true;
 }
 
-void Scheduler::preempt_youngest() {
+void Scheduler::preempt_last() {
   const int64_t id = running_.back();
   running_.pop_back();
   release(seqs_.at(id));
-  waiting_.push_front(id);
+  queue_.put_back(id);
   ++preemptions_;
 }
 
-// In order of arrival: a long prompt is not overtaken for ever by short ones.
+// Lower classes give way to who is next, if that gets it a place and pages.
+void Scheduler::make_room() {
+  if (queue_.waiting() == 0) return;
+  const int64_t next = queue_.first();
+  auto gives_way = [&](int64_t id) { return queue_.priority(id) > queue_.priority(next) && queue_.before(next, id); };
+  const int64_t wanted = std::min(seqs_.at(next).needs() + 1, pages_.total());
+  int64_t pages = pages_.available();
+  size_t stay = running_.size();  // so many keep their places
+  while (stay > 0 && gives_way(running_[stay - 1]) &&
+         (pages < wanted || static_cast<int64_t>(stay) >= limits_.max_batch))
+    pages += static_cast<int64_t>(seqs_.at(running_[--stay]).pages.size());
+  if (pages < wanted || static_cast<int64_t>(stay) >= limits_.max_batch) return;  // it would not help
+  while (running_.size() > stay) preempt_last();
+}
+
+// In the queue's order and no other: a long prompt is not overtaken for ever by short ones.
 void Scheduler::admit(int64_t budget) {
-  for (int64_t id : running_) budget -= seqs_.at(id).left();  // promised already
-  while (!waiting_.empty() && running() < limits_.max_batch && budget > 0) {
-    Sequence& s = seqs_.at(waiting_.front());
-    if (!seat(s)) return;
-    budget -= s.left();
-    running_.push_back(waiting_.front());
-    waiting_.pop_front();
+  while (queue_.waiting() > 0 && running() < limits_.max_batch) {
+    const int64_t id = queue_.first();
+    const auto place = std::lower_bound(running_.begin(), running_.end(), id,
+                                        [&](int64_t a, int64_t b) { return queue_.before(a, b); });
+    int64_t left = budget;  // what is promised already to those before it
+    for (auto it = running_.begin(); it != place; ++it) left -= seqs_.at(*it).left();
+    if (left <= 0 || !seat(seqs_.at(id))) return;
+    running_.insert(place, id);
+    queue_.take(id);
   }
 }
 
@@ -174,7 +196,7 @@ void Scheduler::release(Sequence& s) {
 void Scheduler::remove(int64_t id) {
   release(seqs_.at(id));
   std::erase(running_, id);
-  std::erase(waiting_, id);
+  queue_.leave(id);
   seqs_.erase(id);
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "engine/pack_matrix.h"
 
 namespace puyu {
 namespace {
@@ -14,7 +15,9 @@ namespace {
 int64_t matrix_bytes(const Ctx& ctx, int64_t N, int64_t K, DType compute, const std::string& scheme) {
   Tensor t;
   t.rank = 2, t.shape[0] = N, t.shape[1] = K, t.dtype = scheme == "w8a8" ? DType::kI8 : compute;
-  return scheme == "w4a16" ? packed_int4_bytes(ctx, N, K, compute) : packed_weight_bytes(ctx, t);
+  if (scheme == "w4a8" || scheme == "w4a16")
+    return packed_int4_bytes(ctx, N, K, scheme == "w4a8" ? DType::kI8 : compute);
+  return packed_weight_bytes(ctx, t);
 }
 
 // The number after `key` in a file of "key number" lines; -1 when there is none.
@@ -39,12 +42,12 @@ ServePlan plan_serving(const ModelConfig& model, DType compute, const EngineOpti
   Model<int> tensors;
   tensors.each(c, Head::kLanguage, [&](const std::string& name, int&, Spec s, int64_t layer) {
     const bool head = name == "output.weight", matrix = (layer >= 0 && s.cols > 0) || head;
-    const std::string scheme = head && o.weights == "w4a16" ? "" : o.weights;
+    const std::string scheme = head ? head_scheme(o.weights) : o.weights;
     p.weight_bytes += matrix ? matrix_bytes(ctx, s.rows, s.cols, compute, scheme)
                              : s.rows * std::max<int64_t>(s.cols, 1) * dtype_size(compute);
   });
   if (c.tie_embeddings)
-    p.weight_bytes += matrix_bytes(ctx, c.vocab_size, c.hidden_size, compute, o.weights == "w4a16" ? "" : o.weights);
+    p.weight_bytes += matrix_bytes(ctx, c.vocab_size, c.hidden_size, compute, head_scheme(o.weights));
   const int64_t row = 4 * c.hidden_size + c.heads().row() + c.num_heads * c.hd() + 3 * c.intermediate_size;
   p.work_bytes = o.max_tokens_per_step * row * dtype_size(compute) + 2 * o.max_batch * c.vocab_size * 4;
   p.kv_bytes_per_token = KvPages::bytes_per_token(c, compute, o.kv_bits);
@@ -79,7 +82,7 @@ std::string warning(const ServePlan& p) {
   auto bytes = [](int64_t n) { return format_count(static_cast<double>(n), "B"); };
   if (p.tokens_that_fit == 0)
     return cat("[serve] the model needs ", bytes(p.weight_bytes + p.work_bytes), " and ", bytes(p.available_bytes),
-               " are free; it will swap or be killed: try --engine.weights=w8a8 or w4a16");
+               " are free; it will swap or be killed: try --engine.weights=w8a8 or w4a8");
   return cat("[serve] the cache may hold ", p.cache_tokens, " tokens, memory is free for ", p.tokens_that_fit,
              ": set --engine.kv_tokens=", p.tokens_that_fit / kPage * kPage, " or --engine.kv_bits=8");
 }

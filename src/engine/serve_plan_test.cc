@@ -32,7 +32,7 @@ TEST(ServePlan, SaysWhatDoesNotFit) {
   EXPECT_GT(p.tokens_that_fit, 50000);
   EXPECT_LT(p.tokens_that_fit, 90000);
   EXPECT_NE(warning(p).find(cat("--engine.kv_tokens=", p.tokens_that_fit / 64 * 64)), std::string::npos) << warning(p);
-  EXPECT_NE(warning(plan_serving(published_config("20b"), DType::kBF16, o, int64_t{24} << 30)).find("w4a16"),
+  EXPECT_NE(warning(plan_serving(published_config("20b"), DType::kBF16, o, int64_t{24} << 30)).find("w4a8"),
             std::string::npos);
   EXPECT_GT(available_memory(), 0);
 }

@@ -10,8 +10,9 @@ namespace puyu {
 
 class TextStream {
  public:
-  TextStream(Tokenizer tokenizer, std::vector<std::string> stops)
-      : decoder_(std::move(tokenizer)), stops_(std::move(stops)) {}
+  // continues: the text goes on another one (StreamDecoder).
+  TextStream(Tokenizer tokenizer, std::vector<std::string> stops, bool continues = false)
+      : decoder_(std::move(tokenizer), continues), stops_(std::move(stops)) {}
   // What can be shown now; nothing after a stop text. Without may_stop (min_tokens) texts up to here end nothing.
   std::string push(int32_t id, bool may_stop = true);
   std::string finish();  // what was held back

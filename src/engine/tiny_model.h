@@ -18,11 +18,11 @@ inline Tokenizer tiny_tokenizer() {
   return train_bpe(o, [&](std::string& text) { return left-- > 0 && (text = words, true); });
 }
 
-inline std::shared_ptr<LocalModel> tiny_model(const EngineOptions& options = {}, int64_t width = 32) {
+inline std::shared_ptr<LocalModel> tiny_model(const EngineOptions& options = {}) {
   Tokenizer t = tiny_tokenizer();
   ModelConfig c;
-  c.vocab_size = t.vocab_size() + 3, c.hidden_size = width, c.num_layers = 2, c.num_heads = 4, c.num_kv_heads = 2;
-  c.intermediate_size = width == 32 ? 48 : 2 * width, c.max_position = 256;
+  c.vocab_size = t.vocab_size() + 3, c.hidden_size = 32, c.num_layers = 2, c.num_heads = 4, c.num_kv_heads = 2;
+  c.intermediate_size = 48, c.max_position = 256;
   Weights w = make_weights(c, Head::kLanguage, DType::kF32);
   init_weights(w, 1);
   Tensor& out = w.master.tensors.output;

@@ -66,9 +66,15 @@ std::vector<Outcome> score_batch(Generator& model, std::span<const EvalSample> s
     for (const std::string& c : s.choices) pairs.push_back({s.prompt, c});
     owner.resize(pairs.size(), i);
   }
-  auto scores = model.loglikelihood(pairs, [&](size_t p) {
-    if (p + 1 == owner.size() || owner[p + 1] != owner[p]) progress.add(1);
-  });
+  std::vector<LogLikelihood> scores;
+  try {
+    scores = model.loglikelihood(pairs, [&](size_t p) {
+      if (p + 1 == owner.size() || owner[p + 1] != owner[p]) progress.add(1);
+    });
+  } catch (const TooLong& e) {
+    if (metric != Metric::kPerplexity) throw;
+    fail(e.what(), "; a smaller --chunk_bytes cuts the text into shorter pieces");
+  }
   CHECK(scores.size() == pairs.size(), "one score a pair");
   std::vector<Outcome> out(samples.size());
   for (size_t i = 0, p = 0; i < samples.size(); ++i) {

@@ -154,6 +154,17 @@ TEST_F(Runner, PerplexityCutsAtCharactersAndLosesNothing) {
   EXPECT_NEAR(r.results[5].estimate.value, 2, 1e-12) << "zh: two bits per byte";
 }
 
+TEST_F(Runner, TextLongerThanTheContextNamesTheOption) {
+  FakeModel model;
+  model.rule = [](const auto&) -> LogLikelihood { throw TooLong("[engine] expected 2 to 10 tokens to score, got 11"); };
+  try {
+    run_task(model, perplexity_task("perplexity", {{"d1", "en", "some text"}}, 100), {});
+    ADD_FAILURE() << "not refused";
+  } catch (const Error& e) { EXPECT_NE(std::string(e.what()).find("--chunk_bytes"), std::string::npos) << e.what(); }
+  EXPECT_THROW(run_task(model, {"choice", Metric::kChoice, {{"1", "", "", {"q", {}}, "a", {"a", "b"}, 0}}}, {}),
+               TooLong);
+}
+
 TEST_F(Runner, ManualPageChoicesHaveOneRightAnswer) {
   std::vector<EvalSample> samples;
   for (int i = 0; i < 20; ++i) {

@@ -16,6 +16,8 @@ void rmsnorm_backward(Ctx&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor) { no
 void linear(Ctx&, Tensor, Tensor, Tensor, Tensor) { no_cuda("linear"); }
 void linear_dx(Ctx&, Tensor, Tensor, Tensor, bool) { no_cuda("linear_dx"); }
 void linear_dw(Ctx&, Tensor, Tensor, Tensor) { no_cuda("linear_dw"); }
+void add_bias(Ctx&, Tensor, Tensor) { no_cuda("add_bias"); }
+void add_bias_backward(Ctx&, Tensor, Tensor) { no_cuda("add_bias_backward"); }
 int64_t packed_weight_bytes(const Ctx&, Tensor) { no_cuda("packed_weight_bytes"); }
 Tensor pack_weight(Ctx&, void*, Tensor) { no_cuda("pack_weight"); }
 void quantize_rows(Ctx&, Tensor, Tensor, Tensor) { no_cuda("quantize_rows"); }

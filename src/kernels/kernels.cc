@@ -12,7 +12,7 @@ bool is_act(const Tensor& t) { return t.dtype == DType::kF32 || t.dtype == DType
 
 // A weight of the activations' dtype, or one of int8 or int4 in panels.
 bool multiplies(const Tensor& x, const Tensor& w) {
-  return w.dtype == x.dtype || ((w.dtype == DType::kI8 || w.dtype == DType::kI4) && w.layout == Layout::kPacked);
+  return w.dtype == x.dtype || ((w.dtype == DType::kI8 || w.dtype == DType::kI4) && w.layout != Layout::kPlain);
 }
 
 // Shapes come from the model's own config, so a mismatch is a programmer's error.
@@ -74,6 +74,16 @@ void linear_dw(Ctx& ctx, Tensor dw, Tensor dy, Tensor x) {
            dy.shape[0] == x.shape[0],
        "linear_dw", "dw f32 [N, K], dy [M, N], x [M, K]", {dw, dy, x});
   PUYU_CALL(linear_dw, ctx, dw, dy, x);
+}
+void add_bias(Ctx& ctx, Tensor y, Tensor b) {
+  want(is_act(y) && y.dtype == b.dtype && y.rank == 2 && b.numel() == y.shape[1], "add_bias", "y [T, N], b [N]",
+       {y, b});
+  PUYU_CALL(add_bias, ctx, y, b);
+}
+void add_bias_backward(Ctx& ctx, Tensor db, Tensor dy) {
+  want(db.dtype == DType::kF32 && is_act(dy) && dy.rank == 2 && db.numel() == dy.shape[1], "add_bias_backward",
+       "db f32 [N], dy [T, N]", {db, dy});
+  PUYU_CALL(add_bias_backward, ctx, db, dy);
 }
 int64_t packed_weight_bytes(const Ctx& ctx, Tensor w) { return PUYU_CALL(packed_weight_bytes, ctx, w); }
 Tensor pack_weight(Ctx& ctx, void* dst, Tensor w) {

@@ -66,6 +66,10 @@ void linear(Ctx&, Tensor y, Tensor x, Tensor w, Tensor residual = {});
 void linear_dx(Ctx&, Tensor dx, Tensor dy, Tensor w, bool accumulate = false);
 // dw += dy^T x.   dw: f32 [N, K]
 void linear_dw(Ctx&, Tensor dw, Tensor dy, Tensor x);
+// y[t] += b.   y: act [T, N]  b: act [N]
+void add_bias(Ctx&, Tensor y, Tensor b);
+// db += sum_t dy[t], tokens in order.   db: f32 [N]
+void add_bias_backward(Ctx&, Tensor db, Tensor dy);
 // Bytes and order of a weight packed once for many small products (decode). dst: u8 [packed_weight_bytes].
 int64_t packed_weight_bytes(const Ctx&, Tensor w);
 Tensor pack_weight(Ctx&, void* dst, Tensor w);
@@ -81,8 +85,9 @@ Tensor pack_weight_int8(Ctx&, void* dst, Tensor q, Tensor scale);
 // holds 0, in 15 steps, rounded to the nearest.   w: act [N, K]  q: u8 [N, K]  scale, zero: f32 [N, ceil(K / 128)]
 inline constexpr int64_t kQuantGroup = 128;
 void quantize_groups(Ctx&, Tensor q, Tensor scale, Tensor zero, Tensor w);
-// A weight of 4 bits for linear() with x of type `act`: W4A16, numbers become act as they are used.
-// dst: u8 [packed_int4_bytes(N, K, act)]
+// A weight of 4 bits for linear(): with x of type `act`, f32 or bf16, W4A16: numbers become act as they are used. With
+// act int8, W4A8: each group of 128 of a row of x is quantised as it comes (scale max |x| / 127), products are
+// integers. dst: u8 [packed_int4_bytes(N, K, act)]
 int64_t packed_int4_bytes(const Ctx&, int64_t N, int64_t K, DType act);
 Tensor pack_weight_int4(Ctx&, void* dst, Tensor q, Tensor scale, Tensor zero, DType act);
 

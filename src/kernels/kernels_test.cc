@@ -198,15 +198,63 @@ TEST_P(Kernels, LinearInt4) {
   }
 }
 
+TEST_P(Kernels, LinearInt4ByInt8) {
+  for (auto [M, N, K] : {std::array<int64_t, 3>{1, 1, 1}, {3, 5, 7}, {33, 65, 130}, {40, 300, 600}, {500, 33, 1100}}) {
+    SCOPED_TRACE(::testing::Message() << "M=" << M << " N=" << N << " K=" << K);
+    const int64_t groups = (K + kQuantGroup - 1) / kQuantGroup;
+    Vec<double> x = random(M * K), w = random(N * K), r = random(M * N);
+    for (int64_t k = 0; k < K; ++k) x[k] = 0;  // a row of zeros
+    // What the activations become, by the definition. Products next to a half round up or down, with or without FMA:
+    // none are left.
+    Vec<double> rounded(M * K);
+    for (int64_t from = 0; from < M * K; from += std::min(kQuantGroup, K - from % K)) {
+      const int64_t n = std::min(kQuantGroup, K - from % K);
+      float most = 0;
+      for (int64_t i = 0; i < n; ++i) most = std::max(most, static_cast<float>(std::abs(x[from + i])));
+      const float inv = most > 0 ? 127 / most : 0;
+      for (int64_t i = from; i < from + n; ++i) {
+        if (std::abs(x[i] * inv - std::floor(x[i] * inv) - 0.5) < 1e-4) x[i] = 0;
+        rounded[i] = std::nearbyint(x[i] * inv) * static_cast<double>(most / 127);
+      }
+    }
+    Tensor X = put(x, {M, K}), W = put(w, {N, K}), Y = blank({M, N}, dtype), YF = blank({M, N}, DType::kF32);
+    Tensor q = arena.alloc(DType::kU8, {N, K}), s = arena.alloc(DType::kF32, {N, groups}),
+           z = arena.alloc(DType::kF32, {N, groups});
+    quantize_groups(ctx, q, s, z, W);
+    for (int64_t i = 0; i < N * K; ++i) {
+      const int64_t g = i / K * groups + i % K / kQuantGroup;
+      w[i] = (static_cast<uint8_t*>(q.data)[i] - z.as<float>()[g]) * static_cast<double>(s.as<float>()[g]);
+    }
+    Vec<double> y = ref::linear(rounded, w, M, N, K);
+    Tensor packed = pack_weight_int4(ctx, arena.alloc(DType::kU8, {packed_int4_bytes(ctx, N, K, DType::kI8)}).data, q,
+                                     s, z, DType::kI8);
+    linear(ctx, YF, X, packed);
+    const Vec<double> got = get(YF);
+    double largest = 0;
+    for (double v : y) largest = std::max(largest, std::abs(v));
+    for (int64_t i = 0; i < M * N; ++i) EXPECT_NEAR(got[i], y[i], 2e-6 * largest) << i;  // sums of a group are exact
+    for (int64_t m = 0; m < M; m += 7)
+      for (int64_t rows : {int64_t{1}, std::min<int64_t>(5, M - m), std::min<int64_t>(11, M - m)}) {
+        Tensor P = blank({rows, N}, DType::kF32);
+        linear(ctx, P, X.rows(m, m + rows), packed);
+        ASSERT_EQ(get(P), get(YF.rows(m, m + rows))) << "rows " << m << " and " << rows;
+      }
+    for (int64_t i = 0; i < M * N; ++i) y[i] += r[i];
+    linear(ctx, Y, X, packed, put(r, {M, N}));
+    near(Y, y, "y + residual");
+  }
+}
+
 TEST_P(Kernels, LinearRowsDoNotDependOnTheBatch) {
   const int64_t M = 77, N = 130, K = 1000;
   Tensor X = put(random(M * K), {M, K}), W = put(random(N * K), {N, K}), Y = blank({M, N}, DType::kF32);
   linear(ctx, Y, X, W);
-  for (auto [a, b] : {std::pair<int64_t, int64_t>{0, 1}, {5, 6}, {10, 43}, {76, 77}}) {
-    Tensor P = blank({b - a, N}, DType::kF32);
-    linear(ctx, P, X.rows(a, b), W);
-    EXPECT_EQ(get(P), get(Y.rows(a, b))) << a << ".." << b;
-  }
+  for (int64_t a : {0, 5, 10, 60})
+    for (int64_t b = a + 1; b <= std::min<int64_t>(a + 34, M); ++b) {
+      Tensor P = blank({b - a, N}, DType::kF32);
+      linear(ctx, P, X.rows(a, b), W);
+      EXPECT_EQ(get(P), get(Y.rows(a, b))) << a << ".." << b;
+    }
 }
 
 TEST_P(Kernels, RmsNorm) {
@@ -432,6 +480,20 @@ TEST_P(Kernels, EmbeddingAndRows) {
   scatter_add_rows(ctx, back, picked, rows.data());
   EXPECT_EQ(get(back.rows(1, 2)), get(Y.rows(1, 2)));
   EXPECT_EQ(get(back.rows(0, 1)), Vec<double>(D, 0.0));
+}
+
+TEST_P(Kernels, Bias) {
+  for (int64_t N : {1, 16, 37, 4100}) {
+    const int64_t T = 19;
+    Vec<double> y = random(T * N), b = random(N), dy = random(T * N), db(N), start = random(N);
+    for (size_t i = 0; i < dy.size(); ++i) db[i % N] += dy[i];
+    Tensor Y = put(y, {T, N}), DB = put(start, {N}, DType::kF32);
+    add_bias(ctx, Y, put(b, {N}));
+    near(Y, ref::add_bias(y, b), "y");
+    add_bias_backward(ctx, DB, put(dy, {T, N}));
+    for (int64_t i = 0; i < N; ++i) db[i] += start[i];  // +=
+    near(DB, db, "db");
+  }
 }
 
 TEST_P(Kernels, AddCastSumSquares) {

@@ -50,10 +50,12 @@ void forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor out,
   Tensor mid = or_scratch(ctx, s.mid, act, T, D);
   rmsnorm(ctx, h1, s.rstd1, s.x, w.attention_norm, eps);
   linear(ctx, qkv, h1, w.wqkv);
+  if (c.qkv_bias) add_bias(ctx, qkv, w.wqkv_bias);
   add_lora(ctx, qkv, h1, seqs.lora, &Block<LoraPair>::wqkv);
   rope(ctx, qkv, seqs.positions, seqs.rope_table, c.heads());
   attend(ctx, attn, s.lse, qkv, c.heads(), seqs);
   linear(ctx, mid, attn, w.wo, s.x);
+  if (c.wo_bias) add_bias(ctx, mid, w.wo_bias);
   add_lora(ctx, mid, attn, seqs.lora, &Block<LoraPair>::wo);
 
   Tensor h2 = or_scratch(ctx, s.h2, act, T, D);
@@ -119,16 +121,18 @@ void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Bloc
     rmsnorm_backward(ctx, dx, g.ffn_norm, dh, s.mid, w.ffn_norm, s.rstd2);
   }
 
-  // Attention: mid = x + wo attention(rope(wqkv h1)), h1 = norm(x). dx holds d mid, becomes d x.
+  // Attention: mid = x + wo attention(rope(wqkv h1 + b)) + b, h1 = norm(x). dx holds d mid, becomes d x.
   Tensor h1 = s.h1;
   if (!h1) rmsnorm(ctx, h1 = ctx.scratch->alloc(act, {T, D}), {}, s.x, w.attention_norm, eps);
   Tensor dattn = ctx.scratch->alloc(act, {T, c.num_heads * c.hd()}),
          dqkv = ctx.scratch->alloc(act, {T, c.heads().row()});
   Tensor dh = ctx.scratch->alloc(act, {T, D});
+  if (c.wo_bias) add_bias_backward(ctx, g.wo_bias, dx);
   linear_dw(ctx, g.wo, dx, s.attn);
   linear_dx(ctx, dattn, dx, w.wo);
   attention_backward(ctx, dqkv, dattn, s.attn, s.lse, s.qkv, c.heads(), std::get<PackedSeqs>(seqs.layout));
   rope(ctx, dqkv, seqs.positions, seqs.rope_table, c.heads(), true);
+  if (c.qkv_bias) add_bias_backward(ctx, g.wqkv_bias, dqkv);
   linear_dw(ctx, g.wqkv, dqkv, h1);
   linear_dx(ctx, dh, dqkv, w.wqkv);
   rmsnorm_backward(ctx, dx, g.attention_norm, dh, s.x, w.attention_norm, s.rstd1);

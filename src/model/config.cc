@@ -40,7 +40,7 @@ int64_t ModelConfig::context() const {
 
 int64_t ModelConfig::num_params() const {
   int64_t block = 2 * hidden_size + hidden_size * heads().row() + hidden_size * num_heads * hd() +
-                  3 * hidden_size * intermediate_size;
+                  3 * hidden_size * intermediate_size + (qkv_bias ? heads().row() : 0) + (wo_bias ? hidden_size : 0);
   return num_layers * block + hidden_size + vocab_size * hidden_size * (tie_embeddings ? 1 : 2);
 }
 

@@ -25,6 +25,7 @@ struct ModelConfig {
   double rope_attention_factor = 0, rope_beta_fast = 32, rope_beta_slow = 1, rope_low_freq = 1, rope_high_freq = 4;
   int64_t max_position = 32768;
   bool tie_embeddings = false;
+  bool qkv_bias = false, wo_bias = false;
 
   template <class F>
   void fields(F&& f) {
@@ -46,6 +47,8 @@ struct ModelConfig {
     f("rope_low_freq", rope_low_freq, "llama3: low_freq_factor");
     f("rope_high_freq", rope_high_freq, "llama3: high_freq_factor");
     f("max_position", max_position, "longest sequence in tokens");
+    f("qkv_bias", qkv_bias, "queries, keys and values have a bias (Qwen2)");
+    f("wo_bias", wo_bias, "the attention's output has a bias");
     f("tie_embeddings", tie_embeddings, "output head shares the embedding table");
   }
   int64_t hd() const { return head_dim ? head_dim : hidden_size / num_heads; }

@@ -12,15 +12,16 @@
 namespace puyu {
 namespace {
 
-// llama.cpp's name of a tensor of ours; empty for wqkv, which stands there in three.
+// llama.cpp's name of a tensor of ours; empty for wqkv and its bias, which stand there in three.
 std::string gguf_name(const std::string& name) {
   if (name == "model.tok_embeddings.weight") return "token_embd.weight";
   if (name == "model.norm.weight") return "output_norm.weight";
   if (name == "output.weight") return name;
   static const std::pair<const char*, const char*> kParts[] = {
       {"attention_norm.weight", "attn_norm.weight"}, {"attention.wo.weight", "attn_output.weight"},
-      {"ffn_norm.weight", "ffn_norm.weight"},        {"feed_forward.w1.weight", "ffn_gate.weight"},
-      {"feed_forward.w3.weight", "ffn_up.weight"},   {"feed_forward.w2.weight", "ffn_down.weight"}};
+      {"attention.wo.bias", "attn_output.bias"},     {"ffn_norm.weight", "ffn_norm.weight"},
+      {"feed_forward.w1.weight", "ffn_gate.weight"}, {"feed_forward.w3.weight", "ffn_up.weight"},
+      {"feed_forward.w2.weight", "ffn_down.weight"}};
   constexpr std::string_view kPrefix = "model.layers.";
   if (!name.starts_with(kPrefix)) return {};
   const size_t dot = name.find('.', kPrefix.size());
@@ -33,29 +34,33 @@ std::string block_of(const std::string& wqkv) {  // "model.layers.7.attention.wq
   const size_t begin = std::string_view("model.layers.").size();
   return cat("blk.", wqkv.substr(begin, wqkv.find('.', begin) - begin), ".");
 }
+// which: 0 q, 1 k, 2 v
+std::string part_name(const std::string& wqkv, int which) {
+  return cat(block_of(wqkv), "attn_", "qkv"[which], wqkv.ends_with(".bias") ? ".bias" : ".weight");
+}
 
 // Where row r of a head stands in ggml's order.
 int64_t ggml_row(int64_t r, int64_t hd) { return r < hd / 2 ? 2 * r : 2 * (r - hd / 2) + 1; }
 
-// Row of wqkv ([KV][G + 2][HD]) -> which of q, k, v it belongs to, and its row there, in ggml's order.
+// Row of wqkv ([KV][G + 2][HD]) -> which of q, k, v it belongs to, and its row there, in the order of `arch`.
 struct Place {
   int which;
   int64_t row;
 };
-Place place_of(const ModelConfig& c, int64_t row) {
+Place place_of(const ModelConfig& c, int64_t row, const std::string& arch) {
   const int64_t hd = c.hd(), group = c.num_heads / c.num_kv_heads;
   CHECK(hd > 0 && group > 0);
   const int64_t kv = row / hd / (group + 2), slot = row / hd % (group + 2), r = row % hd;
-  if (slot < group) return {0, (kv * group + slot) * hd + ggml_row(r, hd)};
-  if (slot == group) return {1, kv * hd + ggml_row(r, hd)};
+  const int64_t rotated = arch == "qwen2" ? r : ggml_row(r, hd);
+  if (slot < group) return {0, (kv * group + slot) * hd + rotated};
+  if (slot == group) return {1, kv * hd + rotated};
   return {2, kv * hd + r};
 }
-constexpr const char* kQkv[] = {"attn_q.weight", "attn_k.weight", "attn_v.weight"};
 
 ModelConfig read_config(const Gguf& f) {
   const std::string arch = f.text("general.architecture"), at = arch + ".";
-  if (arch != "internlm2" && arch != "llama")
-    fail("[gguf] ", f.path(), ": architecture '", arch, "' is not supported; expected internlm2 or llama");
+  if (arch != "internlm2" && arch != "llama" && arch != "qwen2")
+    fail("[gguf] ", f.path(), ": architecture '", arch, "' is not supported; expected internlm2, llama or qwen2");
   ModelConfig c;
   c.hidden_size = f.integer(at + "embedding_length");
   c.num_layers = f.integer(at + "block_count");
@@ -70,6 +75,8 @@ ModelConfig read_config(const Gguf& f) {
     fail("[gguf] ", f.path(), ": tensor 'token_embd.weight' is missing or no matrix");
   c.vocab_size = embedding->second.shape[0];
   c.tie_embeddings = !f.tensors().contains("output.weight");
+  c.qkv_bias = f.tensors().contains("blk.0.attn_q.bias");
+  c.wo_bias = f.tensors().contains("blk.0.attn_output.bias");
   if (const int64_t hd = f.integer(at + "attention.key_length", 0); hd > 0 && hd * c.num_heads != c.hidden_size)
     c.head_dim = hd;
   if (f.integer(at + "expert_count", 0) > 0) fail("[gguf] ", f.path(), ": experts are not supported");
@@ -97,7 +104,7 @@ class GgufSource : public ModelSource {
       if (!is_wqkv(name))
         expected.insert(gguf_name(name));
       else
-        for (const char* part : kQkv) expected.insert(block_of(name) + part);
+        for (int which : {0, 1, 2}) expected.insert(part_name(name, which));
     });
     for (const auto& [name, t] : file_.tensors())
       if (!expected.contains(name))
@@ -110,7 +117,7 @@ class GgufSource : public ModelSource {
   const std::string& path() const override { return file_.path(); }
   std::string family() const override { return file_.text("general.architecture"); }
   bool has(const std::string& name) const override {
-    return file_.tensors().contains(is_wqkv(name) ? block_of(name) + kQkv[0] : gguf_name(name));
+    return file_.tensors().contains(is_wqkv(name) ? part_name(name, 0) : gguf_name(name));
   }
 
   Tensor view(const std::string& name, DType dtype) const override {
@@ -132,12 +139,17 @@ class GgufSource : public ModelSource {
       parallel_for(t.numel() / cols, [&](int64_t row) { read_row(t, row, to, row, cols); });
       return;
     }
-    const int64_t D = config_.hidden_size, hd = config_.hd(), kv = config_.num_kv_heads * hd;
-    const GgufTensor* parts[] = {&shaped(block_of(name) + kQkv[0], config_.num_heads * hd, D),
-                                 &shaped(block_of(name) + kQkv[1], kv, D), &shaped(block_of(name) + kQkv[2], kv, D)};
+    const bool matrix = to.rank > 1;
+    const int64_t D = matrix ? config_.hidden_size : 0, hd = config_.hd(), kv = config_.num_kv_heads * hd;
+    const GgufTensor* parts[] = {&shaped(part_name(name, 0), config_.num_heads * hd, D),
+                                 &shaped(part_name(name, 1), kv, D), &shaped(part_name(name, 2), kv, D)};
+    const std::string arch = family();
+    for (const GgufTensor* t : parts)  // single numbers change places
+      if (!matrix && ggml_format(t->type)->block != 1)
+        fail("[gguf] ", path(), ": a bias of ", name, " is quantised; expected f32, f16 or bf16");
     parallel_for(to.shape[0], [&](int64_t row) {
-      const Place p = place_of(config_, row);
-      read_row(*parts[p.which], p.row, to, row, D);
+      const Place p = place_of(config_, row, arch);
+      read_row(*parts[p.which], p.row, to, row, matrix ? D : 1);
     });
   }
 
@@ -215,16 +227,23 @@ std::string encode(GgmlType type, const std::vector<float>& x, int64_t cols) {
 }
 
 // One of q, k, v, its rows in ggml's order.
-std::string encode_part(Ctx& ctx, const ModelSource& s, const std::string& wqkv, int which, GgmlType type,
-                        int64_t rows) {
+std::string encode_part(Ctx& ctx, const ModelSource& s, const std::string& wqkv, int which, GgmlType type, int64_t rows,
+                        const std::string& arch) {
   const ModelConfig& c = s.config();
-  const int64_t D = c.hidden_size, N = c.heads().row();
+  const bool matrix = !wqkv.ends_with(".bias");
+  const int64_t D = matrix ? c.hidden_size : 1, N = c.heads().row();
   std::vector<float> all(static_cast<size_t>(N * D)), part(static_cast<size_t>(rows * D));
-  s.read(ctx, wqkv, make_view(all.data(), N, D));
+  s.read(ctx, wqkv, matrix ? make_view(all.data(), N, D) : make_view(all.data(), N));
   for (int64_t row = 0; row < N; ++row)
-    if (const Place p = place_of(c, row); p.which == which)
+    if (const Place p = place_of(c, row, arch); p.which == which)
       std::copy_n(all.begin() + row * D, D, part.begin() + p.row * D);
   return encode(type, part, D);
+}
+
+// llama.cpp's internlm2 knows no bias; its llama is the same arithmetic and does.
+std::string gguf_arch(const ModelConfig& c, const std::string& family) {
+  if (family == "qwen2" && c.qkv_bias && !c.wo_bias) return "qwen2";
+  return family == "internlm2" && !c.qkv_bias && !c.wo_bias ? "internlm2" : "llama";
 }
 
 template <class F>
@@ -233,7 +252,7 @@ void each_out(const ModelConfig& c, GgmlType type, F&& f) {  // f(name, our name
   model.each(c, Head::kLanguage, [&](const std::string& name, int&, Spec spec, int64_t) {
     if (!is_wqkv(name)) return f(gguf_name(name), name, -1, spec.rows, spec.cols, spec.cols ? type : GgmlType::kF32);
     const int64_t rows[] = {c.num_heads * c.hd(), c.num_kv_heads * c.hd(), c.num_kv_heads * c.hd()};
-    for (int i = 0; i < 3; ++i) f(block_of(name) + kQkv[i], name, i, rows[i], c.hidden_size, type);
+    for (int i = 0; i < 3; ++i) f(part_name(name, i), name, i, rows[i], spec.cols, spec.cols ? type : GgmlType::kF32);
   });
 }
 
@@ -256,14 +275,15 @@ void export_gguf(Ctx& ctx, const ModelSource& s, GgufMetadata metadata, GgmlType
                  const std::function<void(int64_t)>& on_tensor) {
   gguf_bytes(s.config(), s.head(), type);  // says what cannot be
   GgufMetadata all;
-  add_config(all, s.config(), s.family() == "internlm2" ? "internlm2" : "llama", type);
+  const std::string arch = gguf_arch(s.config(), s.family());
+  add_config(all, s.config(), arch, type);
   all.list.insert(all.list.end(), metadata.list.begin(), metadata.list.end());
   std::vector<GgufOut> out;
   each_out(s.config(), type,
            [&](const std::string& name, const std::string& ours, int part, int64_t rows, int64_t cols, GgmlType t) {
              GgufOut o{name, t, cols ? std::vector<int64_t>{rows, cols} : std::vector<int64_t>{rows}, {}};
-             o.data = [&ctx, &s, ours, part, rows, cols, t]() {
-               if (part >= 0) return encode_part(ctx, s, ours, part, t, rows);
+             o.data = [&ctx, &s, arch, ours, part, rows, cols, t]() {
+               if (part >= 0) return encode_part(ctx, s, ours, part, t, rows, arch);
                std::vector<float> x(static_cast<size_t>(rows * std::max<int64_t>(cols, 1)));
                s.read(ctx, ours, cols ? make_view(x.data(), rows, cols) : make_view(x.data(), rows));
                return encode(t, x, std::max<int64_t>(cols, 1));

@@ -1,6 +1,7 @@
-// Models in GGUF, of llama.cpp's architectures `internlm2` and `llama`: the same block, with q, k and v apart and the
-// rows of q and k in the order that ggml's rotation of neighbours asks for (convert_hf_to_gguf.py, permute): row
-// 2 i + j of a head there is row i + j HD / 2 here.
+// Models in GGUF, of llama.cpp's architectures `internlm2`, `llama` and `qwen2`: the same block, with q, k and v apart.
+// In the first two the rows of q and k stand in the order that ggml's rotation of neighbours asks for
+// (convert_hf_to_gguf.py, permute): row 2 i + j of a head there is row i + j HD / 2 here. qwen2 rotates halves, as we
+// do.
 #pragma once
 #include <memory>
 #include <string>

@@ -36,9 +36,17 @@ void read_rope(const Json& j, ModelConfig& c) {
     if (s->find(key) && !s->at(key).is_null()) fail("rope_scaling.", key, ": not supported");
 }
 
+// Each family's way to say which linear layers have a bias.
+void read_biases(const Json& j, const std::string& type, ModelConfig& c) {
+  const bool internlm3 = type == "internlm3";
+  if (type == "qwen2") c.qkv_bias = true;
+  if (internlm3) c.qkv_bias = j.get("qkv_bias", false);
+  if (j.get(type == "internlm2" ? "bias" : "attention_bias", false)) c.qkv_bias = c.wo_bias = true;
+  const char* feed_forward = internlm3 ? "bias" : "mlp_bias";  // InternLM3's also stands for the feed-forward part
+  if (j.get(feed_forward, false)) fail(feed_forward, ": a bias in the feed-forward part is not supported");
+}
+
 void refuse_what_is_not_done(const Json& j) {
-  for (const char* key : {"bias", "attention_bias", "qkv_bias", "mlp_bias"})
-    if (j.get(key, false)) fail(key, ": linear layers with bias are not supported");
   if (const std::string act = j.get("hidden_act", std::string("silu")); act != "silu")
     fail("hidden_act: expected silu, got '", act, "'");
   for (const char* key : {"num_experts", "num_local_experts", "final_logit_softcapping", "attn_logit_softcapping"})
@@ -49,7 +57,8 @@ void refuse_what_is_not_done(const Json& j) {
 // Within its window a model with sliding attention is an ordinary one.
 void apply_window(const Json& j, ModelConfig& c) {
   const Json* w = j.find("sliding_window");
-  if (!w || w->is_null() || !j.get("use_sliding_window", true) || w->as_int() >= c.max_position) return;
+  const bool by_default = j.get("model_type", std::string()) != "qwen2";
+  if (!w || w->is_null() || !j.get("use_sliding_window", by_default) || w->as_int() >= c.max_position) return;
   log_warn("[model] sliding_window of ", w->as_int(), " tokens: contexts are limited to that, instead of ",
            c.max_position);
   c.max_position = w->as_int();
@@ -76,10 +85,11 @@ HfConfig parse_hf_config(const Json& j) {
   const std::string type = j.at("model_type").as_string();
   const bool ours = type == "internlm2";
   out.family = type;
-  out.llama_names = type == "llama" || type == "mistral" || type == "internlm3";
+  out.llama_names = type == "llama" || type == "mistral" || type == "internlm3" || type == "qwen2";
   if (!ours && !out.llama_names)
-    fail("model_type '", type, "' is not supported; expected internlm2, internlm3, llama or mistral");
+    fail("model_type '", type, "' is not supported; expected internlm2, internlm3, llama, mistral or qwen2");
   refuse_what_is_not_done(j);
+  read_biases(j, type, c);
   c.vocab_size = j.at("vocab_size").as_int();
   c.hidden_size = j.at("hidden_size").as_int();
   c.num_layers = j.at("num_hidden_layers").as_int();
@@ -90,7 +100,7 @@ HfConfig parse_hf_config(const Json& j) {
   // Absent keys have the value of the family's own configuration class in transformers; ours writes them all.
   c.rms_norm_eps = j.get("rms_norm_eps", ours ? 1e-5 : 1e-6);
   c.rope_theta = j.get("rope_theta", ours ? 1e6 : 1e4);
-  c.max_position = j.get("max_position_embeddings", ours ? int64_t{32768} : int64_t{2048});
+  c.max_position = j.get("max_position_embeddings", ours || type == "qwen2" ? int64_t{32768} : int64_t{2048});
   c.tie_embeddings = j.get("tie_word_embeddings", false);
   read_rope(j, c);
   apply_window(j, c);
@@ -133,7 +143,7 @@ Json to_hf_config(const ModelConfig& c, Head head) {
   if (!c.rope_scaling.empty()) j["rope_scaling"] = rope_to_json(c);
   j["max_position_embeddings"] = c.max_position;
   j["tie_word_embeddings"] = c.tie_embeddings;
-  j["bias"] = false;
+  j["bias"] = c.qkv_bias || c.wo_bias;  // weights.cc writes both
   j["hidden_act"] = "silu";
   j["bos_token_id"] = 1;
   j["eos_token_id"] = 2;

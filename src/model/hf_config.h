@@ -1,5 +1,5 @@
-// Hugging Face's config.json of the families that share InternLM2's block: internlm2, internlm3, llama, mistral. What
-// would change the arithmetic and is not done here (biases, other activations, ...) is an Error that names the key.
+// Hugging Face's config.json of the families that share InternLM2's block: internlm2, internlm3, llama, mistral,
+// qwen2. What would change the arithmetic and is not done here (other activations, ...) is an Error that names the key.
 #pragma once
 #include <string>
 

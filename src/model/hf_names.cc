@@ -1,7 +1,6 @@
 #include "model/hf_names.h"
 
 #include <map>
-#include <string_view>
 
 namespace puyu {
 
@@ -21,13 +20,10 @@ std::string llama_name(std::string name) {
 
 std::vector<std::string> file_names(const std::string& name, bool llama_names) {
   if (!llama_names) return {name};
-  constexpr std::string_view kJoined = "attention.wqkv.";
-  const size_t at = name.find(kJoined);
-  if (at == std::string::npos) return {llama_name(name)};
-  std::vector<std::string> out;
-  for (const char* part : {"q_proj.", "k_proj.", "v_proj."})
-    out.push_back(name.substr(0, at) + "self_attn." + part + name.substr(at + kJoined.size()));
-  return out;
+  if (!is_wqkv(name)) return {llama_name(name)};
+  const std::string at = name.substr(0, name.rfind("attention.wqkv")) + "self_attn.",
+                    kind = name.substr(name.rfind('.'));
+  return {at + "q_proj" + kind, at + "k_proj" + kind, at + "v_proj" + kind};
 }
 
 }  // namespace puyu

@@ -7,7 +7,7 @@ namespace puyu {
 
 // Our name (InternLM2's) in a file with LLaMA's names.
 std::string llama_name(std::string name);
-inline bool is_wqkv(const std::string& name) { return name.ends_with(".attention.wqkv.weight"); }
+inline bool is_wqkv(const std::string& name) { return name.find(".attention.wqkv.") != name.npos; }  // or its bias
 // One name, or those of q, k and v where a file with LLaMA's names holds wqkv in three.
 std::vector<std::string> file_names(const std::string& name, bool llama_names);
 

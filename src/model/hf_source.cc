@@ -35,7 +35,7 @@ void convert(Ctx& ctx, Tensor to, Tensor from) {
   });
 }
 
-constexpr const char* kQkv = "attention.wqkv.weight";
+constexpr std::string_view kQkv = "attention.wqkv.";  // then weight or bias
 
 class HfSource : public ModelSource {
  public:
@@ -75,10 +75,10 @@ class HfSource : public ModelSource {
   }
 
  private:
-  bool joined(const std::string& name) const { return config_.llama_names && name.ends_with(kQkv); }
+  bool joined(const std::string& name) const { return config_.llama_names && name.find(kQkv) != name.npos; }
   std::string file_name(const std::string& name) const { return config_.llama_names ? llama_name(name) : name; }
   std::string part(std::string name, const char* which) const {  // q_proj, k_proj, v_proj
-    return name.replace(name.find(kQkv), std::string(kQkv).size(), std::string("self_attn.") + which + ".weight");
+    return name.replace(name.find(kQkv), kQkv.size(), cat("self_attn.", which, "."));
   }
   static std::string base_name(const std::string& name) { return name.substr(0, name.rfind('.')); }
   std::string first_name(const std::string& name) const {
@@ -171,9 +171,11 @@ class HfSource : public ModelSource {
   void read_qkv(Ctx& ctx, const std::string& name, Tensor to) const {
     const ModelConfig& c = config_.model;
     const int64_t hd = c.hd(), group = c.num_heads / c.num_kv_heads, D = c.hidden_size;
-    const Tensor q = shaped(part(name, "q_proj"), 2, c.num_heads * hd, D),
-                 k = shaped(part(name, "k_proj"), 2, c.num_kv_heads * hd, D),
-                 v = shaped(part(name, "v_proj"), 2, c.num_kv_heads * hd, D);
+    auto find_part = [&](const char* which, int64_t heads) {
+      return shaped(part(name, which), to.rank, heads * hd, D);
+    };
+    const Tensor q = find_part("q_proj", c.num_heads), k = find_part("k_proj", c.num_kv_heads),
+                 v = find_part("v_proj", c.num_kv_heads);
     for (int64_t h = 0, row = 0; h < c.num_kv_heads; ++h) {
       convert(ctx, to.rows(row, row + group * hd), q.rows(h * group * hd, (h + 1) * group * hd));
       row += group * hd;

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/temp_dir_test_util.h"
 #include "model/hf_config.h"
+#include "model/hf_folder_test_util.h"
 #include "model/model.h"
 
 namespace puyu {
@@ -23,8 +24,8 @@ ModelConfig tiny() {
 struct Lab {
   Arena scratch{"scratch", 1 << 26};
   Ctx ctx{Device::kCpu, &scratch};
-  Weights weights(DType compute) {
-    Weights w = make_weights(tiny(), Head::kLanguage, compute);
+  Weights weights(DType compute, const ModelConfig& c = tiny()) {
+    Weights w = make_weights(c, Head::kLanguage, compute);
     init_weights(w, 5);
     // Multiples of 2^-10 below 1: f32, bf16 and f16 all hold them exactly.
     w.master.tensors.each(w.config, w.head, [](const std::string&, Tensor& t, Spec, int64_t) {
@@ -36,88 +37,6 @@ struct Lab {
   }
 };
 
-uint16_t half_bits(float f) {  // of a normal half or zero
-  if (f == 0) return 0;
-  const auto u = std::bit_cast<uint32_t>(f);
-  const int exponent = static_cast<int>((u >> 23) & 255) - 112;
-  CHECK(exponent > 0 && (u & 0x1fff) == 0);
-  return static_cast<uint16_t>((u >> 16 & 0x8000) | static_cast<uint32_t>(exponent) << 10 | (u >> 13 & 1023));
-}
-
-// Tensors of a folder in the making; owns their bytes.
-struct Files {
-  std::vector<std::vector<char>> bytes;
-  std::vector<NamedTensor> list;
-  void add(const std::string& name, Tensor f32, DType dtype) {
-    std::vector<char>& b = bytes.emplace_back(static_cast<size_t>(f32.numel() * dtype_size(dtype)));
-    for (int64_t i = 0; i < f32.numel(); ++i) {
-      const float f = f32.as<float>()[i];
-      const uint16_t two = dtype == DType::kF16 ? half_bits(f) : to_bf16(f).bits;
-      if (dtype == DType::kF32)
-        std::memcpy(b.data() + 4 * i, &f, 4);
-      else
-        std::memcpy(b.data() + 2 * i, &two, 2);
-    }
-    Tensor t = f32;
-    t.dtype = dtype, t.data = b.data();
-    list.push_back({name, t});
-  }
-  // In this many shards with an index, or one file.
-  void write(const std::string& dir, size_t shards) {
-    make_directories(dir);
-    if (shards == 1) {
-      write_safetensors(dir + "/model.safetensors", list, {{"format", "pt"}});
-      return;
-    }
-    Json index = Json::object();
-    for (size_t s = 0; s < shards; ++s) {
-      const std::string file = cat("model-0000", s + 1, "-of-0000", shards, ".safetensors");
-      std::vector<NamedTensor> part;
-      for (size_t i = s; i < list.size(); i += shards)
-        part.push_back(list[i]), index["weight_map"][list[i].name] = file;
-      write_safetensors(dir + "/" + file, part, {{"format", "pt"}});
-    }
-    write_file(dir + "/model.safetensors.index.json", index.dump());
-  }
-};
-
-Files ours(Weights& w, DType dtype) {
-  Files out;
-  w.master.tensors.each(w.config, w.head,
-                        [&](const std::string& name, Tensor& t, Spec, int64_t) { out.add(name, t, dtype); });
-  return out;
-}
-
-// q, k and v apart, under LLaMA's names, written down by hand.
-Files llamas(Weights& w, DType dtype) {
-  Files out;
-  const ModelConfig& c = w.config;
-  Model<Tensor>& m = w.master.tensors;
-  out.add("model.embed_tokens.weight", m.tok_embeddings, dtype);
-  for (size_t l = 0; l < m.layers.size(); ++l) {
-    const std::string at = cat("model.layers.", l, ".");
-    const int64_t hd = c.hd();
-    std::vector<float> q, k, v;
-    for (int64_t head = 0; head < 8; ++head) {  // rows of wqkv: q0 q1 k0 v0 q2 q3 k1 v1
-      std::vector<float>& to = head % 4 < 2 ? q : head % 4 == 2 ? k : v;
-      const float* from = m.layers[l].wqkv.as<float>() + head * hd * c.hidden_size;
-      to.insert(to.end(), from, from + hd * c.hidden_size);
-    }
-    out.add(at + "self_attn.q_proj.weight", make_view(q.data(), 32, 32), dtype);
-    out.add(at + "self_attn.k_proj.weight", make_view(k.data(), 16, 32), dtype);
-    out.add(at + "self_attn.v_proj.weight", make_view(v.data(), 16, 32), dtype);
-    out.add(at + "self_attn.o_proj.weight", m.layers[l].wo, dtype);
-    out.add(at + "mlp.gate_proj.weight", m.layers[l].w1, dtype);
-    out.add(at + "mlp.up_proj.weight", m.layers[l].w3, dtype);
-    out.add(at + "mlp.down_proj.weight", m.layers[l].w2, dtype);
-    out.add(at + "input_layernorm.weight", m.layers[l].attention_norm, dtype);
-    out.add(at + "post_attention_layernorm.weight", m.layers[l].ffn_norm, dtype);
-  }
-  out.add("model.norm.weight", m.norm, dtype);
-  out.add("lm_head.weight", m.output, dtype);
-  return out;
-}
-
 std::string config(const std::string& type, const std::string& more = "") {
   return cat(R"({"architectures":["XForCausalLM"],"model_type":")", type,
              R"(","vocab_size":40,"hidden_size":32,"num_hidden_layers":2,"num_attention_heads":4,)",
@@ -125,11 +44,11 @@ std::string config(const std::string& type, const std::string& more = "") {
              R"("max_position_embeddings":64,"hidden_act":"silu")", more, "}");
 }
 
-void expect_same_bits(Model<Tensor>& a, Model<Tensor>& b, const std::string& what) {
+void expect_same_bits(Model<Tensor>& a, Model<Tensor>& b, const std::string& what, const ModelConfig& c = tiny()) {
   std::vector<Tensor> want;
-  a.each(tiny(), Head::kLanguage, [&](const std::string&, Tensor& t, Spec, int64_t) { want.push_back(t); });
+  a.each(c, Head::kLanguage, [&](const std::string&, Tensor& t, Spec, int64_t) { want.push_back(t); });
   size_t i = 0;
-  b.each(tiny(), Head::kLanguage, [&](const std::string& name, Tensor& t, Spec, int64_t) {
+  b.each(c, Head::kLanguage, [&](const std::string& name, Tensor& t, Spec, int64_t) {
     ASSERT_EQ(t.nbytes(), want[i].nbytes());
     EXPECT_EQ(0, std::memcmp(t.data, want[i].data, static_cast<size_t>(t.nbytes()))) << what << ": " << name;
     ++i;
@@ -159,6 +78,34 @@ TEST(HfSource, ReadsShardsNamesAndTypes) {
             mapped)
             << what;
       }
+}
+
+TEST(HfSource, Biases) {
+  Lab lab;
+  struct {
+    const char *type, *more;
+    bool wo;
+  } const families[] = {
+      {"qwen2", "", false},
+      {"qwen2", R"(,"use_sliding_window":false,"sliding_window":8,"tie_word_embeddings":true)", false},
+      {"llama", R"(,"attention_bias":true)", true},
+      {"internlm2", R"(,"bias":true)", true},
+      {"internlm3", R"(,"qkv_bias":true,"bias":false)", false}};
+  for (const auto& f : families)
+    for (DType dtype : {DType::kF32, DType::kF16}) {
+      test::TempDir dir;
+      ModelConfig c = tiny();
+      c.qkv_bias = true, c.wo_bias = f.wo, c.tie_embeddings = std::string(f.more).find("tie_") != std::string::npos;
+      Weights w = lab.weights(DType::kBF16, c);
+      (f.type == std::string("internlm2") ? ours(w, dtype) : llamas(w, dtype)).write(dir.path, 2);
+      write_file(dir / "config.json", config(f.type, f.more));
+      const std::string what = cat(f.type, f.more, " ", dtype_name(dtype));
+      Weights train = load_model(lab.ctx, dir.path, Head::kLanguage, DType::kBF16);
+      EXPECT_EQ(train.config.max_position, 64) << what;
+      expect_same_bits(w.master.tensors, train.master.tensors, what, c);
+      Weights run = load_for_inference(lab.ctx, dir.path, Head::kLanguage);
+      expect_same_bits(dtype == DType::kF32 ? w.master.tensors : w.copy.tensors, run.use(), what, c);
+    }
 }
 
 TEST(HfSource, RewardModelsHaveAHeadOfTheirOwn) {
@@ -200,8 +147,7 @@ TEST(HfSource, ConfigsOfOtherFamilies) {
   EXPECT_EQ(again.rope_beta_slow, 2);
   EXPECT_EQ(again.rope_original_position, 32);
   const std::pair<const char*, const char*> bad[] = {
-      {R"(,"attention_bias":true)", "attention_bias"},
-      {R"(,"bias":true)", "bias"},
+      {R"(,"mlp_bias":true)", "mlp_bias"},
       {R"(,"num_local_experts":8)", "num_local_experts"},
       {R"(,"partial_rotary_factor":0.5)", "partial_rotary_factor"},
       {R"(,"rope_scaling":{"type":"longrope","factor":2})", "rope_scaling"},
@@ -211,6 +157,7 @@ TEST(HfSource, ConfigsOfOtherFamilies) {
       ADD_FAILURE() << more;
     } catch (const Error& e) { EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what(); }
   EXPECT_THROW(parse("", "gpt2"), Error);
+  EXPECT_THROW(parse(R"(,"bias":true)", "internlm3"), Error);  // of its feed-forward part too
 }
 
 TEST(HfSource, BrokenFoldersAreErrorsThatSayWhat) {
@@ -243,6 +190,8 @@ TEST(HfSource, BrokenFoldersAreErrorsThatSayWhat) {
     f.add("model.layers.0.self_attn.q_proj.bias", make_view(bias.data(), 32), DType::kF32);
     f.write(dir, 2);
   });
+  expect("self_attn.q_proj.bias' is missing",
+         [&](auto& dir, Files&) { write_file(dir + "/config.json", config("llama", R"(,"attention_bias":true)")); });
   expect("'model.norm.weight' is missing", [&](auto& dir, Files& f) {
     std::erase_if(f.list, [](const NamedTensor& t) { return t.name == "model.norm.weight"; });
     f.write(dir, 2);

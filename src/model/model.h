@@ -27,16 +27,31 @@ struct Pass {
   Tensor last, rstd, hidden;  // input of the final norm, its rstd, its output [T, D]
 };
 
+// Who is told when a part of the model (tensors.h) comes into use and when it is done with: between the two its weights
+// must be there, in the backward pass its gradients too. After leave() of the backward pass nothing more is added to
+// them. The model knows no more of how its tensors are spread over ranks. A training pass goes through the head once,
+// so that part is entered with kBackward at the end of the forward pass; in inference whoever applies the head leaves
+// it.
+enum class Use { kForward, kBackward };
+class PartWatch {
+ public:
+  virtual ~PartWatch() = default;
+  virtual void enter(int64_t part, Use use) = 0;
+  virtual void leave(int64_t part, Use use) = 0;
+};
+// The calls of one pass, without arithmetic: what a rank does that has no tokens while others have.
+void walk_parts(PartWatch& watch, const ModelConfig& c, bool backward);
+
 // Hidden states after the final norm, act [T, D], from `arena`. pass = null: inference.
 Tensor model_forward(Ctx& ctx, Arena& arena, Weights& w, const int32_t* ids, int64_t T, const Sequences& seqs,
-                     Pass* pass, Recompute level = Recompute::kNone);
+                     Pass* pass, Recompute level = Recompute::kNone, PartWatch* watch = nullptr);
 // The same on any set of tensors, packed or quantised ones too; act: type of the activations.
 Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<Tensor>& m, DType act,
                      const int32_t* ids, int64_t T, const Sequences& seqs, Pass* pass,
-                     Recompute level = Recompute::kNone);
+                     Recompute level = Recompute::kNone, PartWatch* watch = nullptr);
 
 // dhidden [T, D]: gradient of the hidden states, destroyed. grads +=.
 void model_backward(Ctx& ctx, Weights& w, Model<Tensor>& grads, Tensor dhidden, const int32_t* ids,
-                    const Sequences& seqs, Pass& pass, Recompute level);
+                    const Sequences& seqs, Pass& pass, Recompute level, PartWatch* watch = nullptr);
 
 }  // namespace puyu

@@ -44,11 +44,15 @@ S reference_loss(const ModelConfig& c, const Vec<S>& params, const Batch& b, con
     return a;
   };
   for (int64_t l = 0; l < c.num_layers; ++l) {
-    Vec<S> n1 = take(D), wqkv = take(c.heads().row() * D), wo = take(D * Q), n2 = take(D), w1 = take(F * D),
-           w3 = take(F * D), w2 = take(D * F);
+    Vec<S> n1 = take(D), wqkv = take(c.heads().row() * D), bqkv = take(c.qkv_bias ? c.heads().row() : 0),
+           wo = take(D * Q), bo = take(c.wo_bias ? D : 0), n2 = take(D), w1 = take(F * D), w3 = take(F * D),
+           w2 = take(D * F);
     Vec<S> h = ref::rmsnorm(x, n1, T, D, c.rms_norm_eps);
-    Vec<S> qkv = ref::rope(ref::linear(h, wqkv, T, c.heads().row(), D), b.positions, c.heads(), c.rope_theta);
+    Vec<S> qkv = ref::linear(h, wqkv, T, c.heads().row(), D);
+    if (c.qkv_bias) qkv = ref::add_bias(qkv, bqkv);
+    qkv = ref::rope(qkv, b.positions, c.heads(), c.rope_theta);
     x = add(ref::linear(ref::attention(qkv, b.cu, c.heads()), wo, T, D, Q), x);
+    if (c.wo_bias) x = ref::add_bias(x, bo);
     h = ref::rmsnorm(x, n2, T, D, c.rms_norm_eps);
     x = add(ref::linear(ref::swiglu(ref::linear(h, w1, T, F, D), ref::linear(h, w3, T, F, D)), w2, T, D, F), x);
   }
@@ -59,11 +63,20 @@ S reference_loss(const ModelConfig& c, const Vec<S>& params, const Batch& b, con
   return sum;
 }
 
-class ModelTest : public ::testing::Test {
+// The parameter: biases on the attention, none or those of Qwen2 or all of them.
+struct Biases {
+  const char* name;
+  bool qkv, wo;
+};
+class ModelTest : public ::testing::TestWithParam<Biases> {
  protected:
   Arena act{"activations", 1 << 28}, scratch{"scratch", 1 << 28};
   Ctx ctx{Device::kCpu, &scratch};
-  ModelConfig c = tiny();
+  ModelConfig c = [] {
+    ModelConfig t = tiny();
+    t.qkv_bias = GetParam().qkv, t.wo_bias = GetParam().wo;
+    return t;
+  }();
 
   Weights random_weights(DType compute, uint64_t seed = 7) {
     Weights w = make_weights(c, Head::kLanguage, compute);
@@ -108,7 +121,7 @@ class ModelTest : public ::testing::Test {
   }
 };
 
-TEST_F(ModelTest, LossAndGradientsMatchTheReference) {
+TEST_P(ModelTest, LossAndGradientsMatchTheReference) {
   Weights w = random_weights(DType::kF32);
   Batch b = batch({4, 1, 3});
   Vec<int32_t> target{5, 2, -1, 8, 1, 0, 28, 3};
@@ -130,7 +143,7 @@ TEST_F(ModelTest, LossAndGradientsMatchTheReference) {
   EXPECT_LE(worst, 2e-5);
 }
 
-TEST_F(ModelTest, RecomputeIsBitwise) {
+TEST_P(ModelTest, RecomputeIsBitwise) {
   for (DType d : {DType::kF32, DType::kBF16}) {
     Weights w = random_weights(d);
     Batch b = batch({90, 40});
@@ -147,7 +160,7 @@ TEST_F(ModelTest, RecomputeIsBitwise) {
   }
 }
 
-TEST_F(ModelTest, PackedIsSeparate) {
+TEST_P(ModelTest, PackedIsSeparate) {
   for (DType d : {DType::kF32, DType::kBF16}) {
     Weights w = random_weights(d);
     Batch both = batch({70, 33, 5});
@@ -163,7 +176,7 @@ TEST_F(ModelTest, PackedIsSeparate) {
 }
 
 // Prefill in chunks, then one token at a time from pages = the training forward, bit for bit.
-TEST_F(ModelTest, DecodeIsTrainingForward) {
+TEST_P(ModelTest, DecodeIsTrainingForward) {
   for (const auto& isa : cpu::available_isas())
     for (DType d : {DType::kF32, DType::kBF16}) {
       cpu::set_isa(isa);
@@ -194,8 +207,12 @@ TEST_F(ModelTest, DecodeIsTrainingForward) {
   cpu::set_isa("");
 }
 
+class ReverseTest : public ModelTest {};
+INSTANTIATE_TEST_SUITE_P(All, ReverseTest, ::testing::Values(Biases{"Plain", false, false}),
+                         [](const auto& biases) { return biases.param.name; });
+
 // The whole chain of training in small: reverse a string, then greedy generation must do it.
-TEST_F(ModelTest, SlowLearnsToReverse) {
+TEST_P(ReverseTest, SlowLearnsToReverse) {
   c.vocab_size = 8, c.hidden_size = 32, c.intermediate_size = 64;
   Weights w = make_weights(c, Head::kLanguage, DType::kF32);
   init_weights(w, 1);
@@ -250,14 +267,27 @@ TEST_F(ModelTest, SlowLearnsToReverse) {
   EXPECT_GE(right, 48);
 }
 
-TEST_F(ModelTest, SaveAndLoadKeepEveryBit) {
+TEST_P(ModelTest, SaveAndLoadKeepEveryBit) {
   test::TempDir dir;
   Weights w = random_weights(DType::kF32);
   save_model(dir.path, w, DType::kF32);
   Weights r = load_model(ctx, dir.path, Head::kLanguage, DType::kF32);
-  EXPECT_EQ(flatten(r.master.tensors), flatten(w.master.tensors));
+  EXPECT_EQ(flatten(r.master.tensors), flatten(w.master.tensors));  // of the tensors that ours has
   EXPECT_EQ(r.config.rope_theta, c.rope_theta);
+  // A bias that ours lacks comes back as zeros, and the model computes the same.
+  EXPECT_EQ(r.config.wo_bias, c.qkv_bias);
+  if (c.qkv_bias && !c.wo_bias) { EXPECT_EQ(r.master.tensors.layers[1].wo_bias.as<float>()[3], 0); }
+  Batch b = batch({20});
+  Tensor table = make_rope_table(act, c, c.max_position);
+  Tensor x = model_forward(ctx, act, w, b.ids.data(), 20, b.sequences(table), nullptr),
+         y = model_forward(ctx, act, r, b.ids.data(), 20, b.sequences(table), nullptr);
+  EXPECT_EQ(0, std::memcmp(x.data, y.data, x.nbytes()));
 }
+
+INSTANTIATE_TEST_SUITE_P(All, ModelTest,
+                         ::testing::Values(Biases{"Plain", false, false}, Biases{"QkvBias", true, false},
+                                           Biases{"AllBiases", true, true}),
+                         [](const auto& biases) { return biases.param.name; });
 
 TEST(ModelConfigTest, PublishedSizes) {  // research/training.md, section 2.1
   EXPECT_EQ(published_config("1.8b").num_params(), 1889110016);

@@ -9,7 +9,12 @@
 
 namespace puyu {
 
-enum class Init { kOnes, kNormal, kDepthScaled };  // 1; N(0, 0.02); N(0, 0.02 / sqrt(2 (layer + 1))), as InternEvo
+enum class Init {
+  kOnes,
+  kZeros,
+  kNormal,
+  kDepthScaled
+};  // 1; 0; N(0, 0.02); N(0, 0.02 / sqrt(2 (layer + 1))), as InternEvo
 struct Spec {
   int64_t rows, cols;  // cols = 0: a vector
   bool decay;          // weight decay on matrices only
@@ -19,18 +24,25 @@ struct Spec {
 template <class T>
 struct Block {
   T attention_norm, wqkv, wo, ffn_norm, w1, w3, w2;
+  T wqkv_bias{}, wo_bias{};  // where the config has them
   template <class F>
   void each(const ModelConfig& c, F&& f) {
     const int64_t D = c.hidden_size, F_ = c.intermediate_size, Q = c.num_heads * c.hd();
     f("attention_norm.weight", attention_norm, Spec{D, 0, false, Init::kOnes});
     f("attention.wqkv.weight", wqkv, Spec{c.heads().row(), D, true, Init::kNormal});
+    if (c.qkv_bias) f("attention.wqkv.bias", wqkv_bias, Spec{c.heads().row(), 0, false, Init::kZeros});
     f("attention.wo.weight", wo, Spec{D, Q, true, Init::kDepthScaled});
+    if (c.wo_bias) f("attention.wo.bias", wo_bias, Spec{D, 0, false, Init::kZeros});
     f("ffn_norm.weight", ffn_norm, Spec{D, 0, false, Init::kOnes});
     f("feed_forward.w1.weight", w1, Spec{F_, D, true, Init::kNormal});
     f("feed_forward.w3.weight", w3, Spec{F_, D, true, Init::kNormal});
     f("feed_forward.w2.weight", w2, Spec{D, F_, true, Init::kDepthScaled});
   }
 };
+
+// The parts of a model, in the order they are used: 0 the embeddings, 1 … L the blocks, L + 1 the final norm and the
+// head. Weights can be brought and gradients taken away part by part (PartWatch in model.h).
+inline int64_t num_parts(const ModelConfig& c) { return c.num_layers + 2; }
 
 // What stands on the last hidden state: the language head, or one value per token (reward model, critic).
 enum class Head { kLanguage, kValue };

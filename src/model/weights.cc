@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/error.h"
@@ -9,13 +10,34 @@
 
 namespace puyu {
 
+FlatLayout flat_layout(const ModelConfig& c, Head head) {
+  FlatLayout out;
+  out.parts.resize(static_cast<size_t>(num_parts(c)));
+  Model<char> names;
+  names.each(c, head, [&](const std::string& name, char& t, Spec spec, int64_t layer) {
+    const int64_t part = layer >= 0 ? layer + 1 : &t == &names.tok_embeddings ? 0 : c.num_layers + 1;
+    int64_t& used = out.parts[static_cast<size_t>(part)];
+    const FlatTensor& f = out.tensors.emplace_back(FlatTensor{name, spec, layer, part, used});
+    used += (f.elements() + 63) / 64 * 64 + 64;  // the gap lets kernels read one vector past the end
+  });
+  return out;
+}
+
 TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype) {
   TensorSet s;
-  s.arena = std::make_unique<Arena>(name, c.num_params() * dtype_size(dtype) + (c.num_layers + 4) * 8 * 256);
-  s.tensors.each(c, head, [&](const std::string&, Tensor& t, Spec spec, int64_t) {
-    t = spec.cols ? s.arena->alloc(dtype, {spec.rows, spec.cols}) : s.arena->alloc(dtype, {spec.rows});
-  });
+  const FlatLayout layout = flat_layout(c, head);
+  int64_t bytes = 0;
+  for (int64_t n : layout.parts) bytes += n * dtype_size(dtype) + 128;
+  s.arena = std::make_unique<Arena>(name, bytes);
+  for (int64_t n : layout.parts) s.parts.push_back(s.arena->alloc(dtype, {n}));
+  auto at = layout.tensors.begin();
+  s.tensors.each(c, head, [&](const std::string&, Tensor& t, Spec, int64_t) { t = flat_tensor(*at, s.parts), ++at; });
   return s;
+}
+
+Tensor flat_tensor(const FlatTensor& f, const std::vector<Tensor>& parts) {
+  Tensor t = parts[static_cast<size_t>(f.part)].rows(f.begin, f.begin + f.elements());
+  return f.spec.cols ? t.view(f.spec.rows, f.spec.cols) : t;
 }
 
 Weights make_weights(const ModelConfig& c, Head head, DType compute) {
@@ -35,14 +57,18 @@ void Weights::refresh_copy(Ctx& ctx) {
   master.tensors.each(config, head, [&](const std::string&, Tensor& t, Spec, int64_t) { cast(ctx, to[i++], t); });
 }
 
+void init_tensor(Tensor t, const Spec& spec, int64_t layer, uint64_t seed, size_t index) {
+  Rng rng(seed, index + 1);
+  const double std = spec.init == Init::kDepthScaled ? 0.02 / std::sqrt(2.0 * static_cast<double>(layer + 1)) : 0.02;
+  float* p = t.as<float>();
+  for (int64_t i = 0; i < t.numel(); ++i)
+    p[i] = spec.init == Init::kOnes ? 1.0f : spec.init == Init::kZeros ? 0.0f : static_cast<float>(std * rng.normal());
+}
+
 void init_weights(Weights& w, uint64_t seed) {
-  uint64_t stream = 0;
+  size_t index = 0;
   w.master.tensors.each(w.config, w.head, [&](const std::string&, Tensor& t, Spec spec, int64_t layer) {
-    Rng rng(seed, ++stream);
-    double std = spec.init == Init::kDepthScaled ? 0.02 / std::sqrt(2.0 * static_cast<double>(layer + 1)) : 0.02;
-    float* p = t.as<float>();
-    for (int64_t i = 0; i < t.numel(); ++i)
-      p[i] = spec.init == Init::kOnes ? 1.0f : static_cast<float>(std * rng.normal());
+    init_tensor(t, spec, layer, seed, index++);
   });
 }
 
@@ -52,9 +78,16 @@ void save_model(const std::string& dir, Weights& w, DType dtype) {
   make_directories(dir);
   CHECK(dtype == DType::kF32 || (dtype == DType::kBF16 && w.compute == DType::kBF16));
   std::vector<NamedTensor> list;
+  // InternLM2 has a bias on all of the attention or on nothing: where one of ours has none it is saved as zeros.
+  ModelConfig saved = w.config;
+  saved.qkv_bias = saved.wo_bias = w.config.qkv_bias || w.config.wo_bias;
+  std::vector<char> zeros(static_cast<size_t>(std::max(saved.heads().row(), saved.hidden_size) * dtype_size(dtype)));
   (dtype == DType::kF32 ? w.master : w.copy)
-      .tensors.each(w.config, w.head,
-                    [&](const std::string& name, Tensor& t, Spec, int64_t) { list.push_back({name, t}); });
+      .tensors.each(saved, w.head, [&](const std::string& name, Tensor& t, Spec spec, int64_t) {
+        Tensor none = make_view(reinterpret_cast<float*>(zeros.data()), spec.rows);
+        none.dtype = dtype;
+        list.push_back({name, t ? t : none});
+      });
   write_safetensors(dir + "/model.safetensors", list, {{"format", "pt"}});
   write_file(dir + "/config.json", to_hf_config(w.config, w.head).dump(2) + "\n");
 }
@@ -80,7 +113,7 @@ Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::opt
   TensorSet& set = w.compute == DType::kF32 ? w.master : w.copy;
   // Address space for all; memory for what is not mapped as it is.
   set.arena = std::make_unique<Arena>(
-      "weights", w.config.num_params() * dtype_size(w.compute) + (w.config.num_layers + 4) * 8 * 256);
+      "weights", w.config.num_params() * dtype_size(w.compute) + (w.config.num_layers + 4) * 10 * 256);
   set.tensors.each(w.config, head, [&](const std::string& name, Tensor& t, Spec spec, int64_t) {
     Tensor shape;
     shape.rank = spec.cols ? 2 : 1, shape.shape[0] = spec.rows, shape.shape[1] = spec.cols;

@@ -11,11 +11,30 @@
 
 namespace puyu {
 
+// Where each tensor stands in the flat array of its part: the same elements for every dtype. Tensors begin at multiples
+// of 64 elements, with a gap of zeros before the next.
+struct FlatTensor {
+  std::string name;
+  Spec spec;
+  int64_t layer;  // -1 outside the blocks
+  int64_t part;
+  int64_t begin;  // its first element in the part
+  int64_t elements() const { return spec.cols ? spec.rows * spec.cols : spec.rows; }
+};
+struct FlatLayout {
+  std::vector<FlatTensor> tensors;  // in the order of Model::each()
+  std::vector<int64_t> parts;       // elements of each part, gaps included
+};
+FlatLayout flat_layout(const ModelConfig& c, Head head);
+
 // One tensor per model tensor, of one dtype, in one arena; contents zero.
 struct TensorSet {
   std::unique_ptr<Arena> arena;
   Model<Tensor> tensors;
+  std::vector<Tensor> parts;  // the same memory as one array [elements] a part
 };
+// The tensor as a view of its part's array.
+Tensor flat_tensor(const FlatTensor& f, const std::vector<Tensor>& parts);
 TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype);
 
 struct Weights {
@@ -32,6 +51,8 @@ struct Weights {
 
 Weights make_weights(const ModelConfig& c, Head head, DType compute);
 void init_weights(Weights& w, uint64_t seed);
+// One of them: number `index` of each(). f32, whole.
+void init_tensor(Tensor t, const Spec& spec, int64_t layer, uint64_t seed, size_t index);
 
 // A folder: config.json (Hugging Face's keys) and model.safetensors (our f32 masters, or bf16 with dtype kBF16). Read:
 // also shards, f16 and LLaMA's names (model/hf_config.h).

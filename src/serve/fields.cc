@@ -1,5 +1,7 @@
 #include "serve/fields.h"
 
+#include <algorithm>
+
 namespace puyu {
 
 void refuse(const std::string& field, const std::string& why) {
@@ -24,6 +26,22 @@ bool boolean(const Json& v, const std::string& field) {
 const std::string& text(const Json& v, const std::string& field) {
   if (!v.is_string()) refuse(field, cat("expected a string, got ", v.type_name()));
   return v.as_string();
+}
+
+void check_object(const Json& v, const std::string& field) {
+  if (!v.is_object()) refuse(field, cat("expected an object, got ", v.type_name()));
+}
+const Json& member(const Json& v, const char* key, const std::string& field) {
+  check_object(v, field);
+  const Json* m = v.find(key);
+  if (!m) refuse(field + "." + key, "missing");
+  return *m;
+}
+
+void only(const Json& v, const std::vector<const char*>& keys, const std::string& field) {
+  for (const auto& [key, value] : v.as_object())
+    if (!value.is_null() && std::find(keys.begin(), keys.end(), key) == keys.end())
+      refuse(field + "." + key, "this server does not know this field");
 }
 
 Json parse_body(std::string_view body) {

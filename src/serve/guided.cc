@@ -5,7 +5,7 @@
 #include "grammar/gbnf.h"
 #include "grammar/regex.h"
 #include "grammar/schema.h"
-#include "serve/openai.h"
+#include "serve/fields.h"
 
 namespace puyu {
 namespace {

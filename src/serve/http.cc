@@ -71,7 +71,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   // Of exchange number `serial`; late calls of an earlier one do nothing.
   void reply(int64_t serial, const HttpReply& r);
-  void event(int64_t serial, const std::string& data);
+  void event(int64_t serial, const std::string& data, const std::string& title);
   void end(int64_t serial);
 
  private:
@@ -101,8 +101,9 @@ class SessionExchange : public Exchange {
   void reply(HttpReply r) override {
     asio::post(session_->io(), [s = session_, n = serial_, r = std::move(r)] { s->reply(n, r); });
   }
-  void event(std::string data) override {
-    asio::post(session_->io(), [s = session_, n = serial_, d = std::move(data)] { s->event(n, d); });
+  void event(std::string data, std::string name) override {
+    asio::post(session_->io(),
+               [s = session_, n = serial_, d = std::move(data), e = std::move(name)] { s->event(n, d, e); });
   }
   void end() override {
     asio::post(session_->io(), [s = session_, n = serial_] { s->end(n); });
@@ -178,7 +179,7 @@ void Session::reply(int64_t serial, const HttpReply& r) {
   send(head + "\r\n" + r.body);
 }
 
-void Session::event(int64_t serial, const std::string& data) {
+void Session::event(int64_t serial, const std::string& data, const std::string& title) {
   if (serial != serial_ || !busy_ || finished_) return;
   std::string bytes;
   if (!streaming_) {
@@ -189,7 +190,7 @@ void Session::event(int64_t serial, const std::string& data) {
     bytes += "\r\n";
     if (!chunked_) keep_alive_ = false;
   }
-  const std::string line = "data: " + data + "\n\n";
+  const std::string line = (title.empty() ? "" : "event: " + title + "\n") + "data: " + data + "\n\n";
   char size[20];
   std::snprintf(size, sizeof size, "%zx\r\n", line.size());
   send(bytes + (chunked_ ? size + line + "\r\n" : line));

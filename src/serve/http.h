@@ -28,7 +28,7 @@ struct HttpReply {
   int status = 200;
   std::string body;
   std::string content_type = "application/json";
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::vector<std::pair<std::string, std::string>> headers = {};
 };
 
 // One request's answer: reply() once, or event() any number of times and then end(). Thread-safe; after the client has
@@ -37,7 +37,9 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual void reply(HttpReply reply) = 0;
-  virtual void event(std::string data) = 0;  // one "data:" line of a text/event-stream
+  // One "data:" line of a text/event-stream, after an "event:" line where it has a name.
+  virtual void event(std::string data, std::string name) = 0;
+  void event(std::string data) { event(std::move(data), ""); }
   virtual void end() = 0;
   // Called once, on the transport's thread, if the client goes away before the answer is complete. Set it in the
   // handler.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
 #include "base/error.h"
 #include "engine/local_generator.h"
@@ -41,9 +42,14 @@ void Metrics::watch(Request& q, Clock::time_point arrival) {
   struct State {
     Clock::time_point first, last;
     int64_t tokens = 0;
+    bool started = false;  // a preempted sequence starts again
   };
   auto s = std::make_shared<State>();
   const auto prompt = static_cast<int64_t>(q.prompt.size());
+  q.on_start = [this, s, arrival, next = q.on_start](int64_t cached) {
+    if (!std::exchange(s->started, true)) queue_.add(seconds(arrival, Clock::now()));
+    if (next) next(cached);
+  };
   q.on_token = [this, s, arrival, next = q.on_token](const Token& t) {
     s->last = Clock::now();
     ++answer_tokens_;
@@ -80,7 +86,7 @@ std::string Metrics::page(const Engine& e, int64_t pending) const {
   value("puyu_requests_pending", "gauge", "Requests in work or waiting.", pending, out);
   value("puyu_sequences_running", "gauge", "Sequences in the batch.", s.running(), out);
   value("puyu_sequences_waiting", "gauge", "Sequences that wait for a place or for memory.", s.waiting(), out);
-  value("puyu_kv_tokens_total", "gauge", "Tokens that the key-value cache holds.", s.total_pages() * kPage, out);
+  value("puyu_kv_tokens_capacity", "gauge", "Tokens that the key-value cache holds.", s.total_pages() * kPage, out);
   value("puyu_kv_tokens_used", "gauge", "Of them in use by sequences, in whole pages.",
         (s.total_pages() - s.free_pages()) * kPage, out);
   value("puyu_prompt_tokens_total", "counter", "Tokens of prompts that were answered.", prompt_tokens_, out);
@@ -92,6 +98,7 @@ std::string Metrics::page(const Engine& e, int64_t pending) const {
         s.preemptions(), out);
   value("puyu_draft_tokens_total", "counter", "Guessed tokens that were run.", e.drafted_tokens(), out);
   value("puyu_draft_accepted_total", "counter", "Of them right.", e.accepted_tokens(), out);
+  queue_.print("puyu_queue_seconds", "From the request's arrival to its place in the batch.", out);
   first_token_.print("puyu_time_to_first_token_seconds", "From the request's arrival to its first token.", out);
   per_token_.print("puyu_time_per_output_token_seconds", "Between tokens, mean of each answer.", out);
   whole_.print("puyu_answer_seconds", "From the request's arrival to the answer's end.", out);

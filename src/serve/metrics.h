@@ -35,7 +35,7 @@ class Metrics {
  private:
   std::map<std::string, int64_t> finished_;  // by reason
   int64_t prompt_tokens_ = 0, answer_tokens_ = 0;
-  Histogram first_token_, per_token_, whole_;
+  Histogram queue_, first_token_, per_token_, whole_;
   mutable std::mutex mutex_;
   std::map<int, int64_t> refused_;
 };

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
+#include "serve/writer_testing.h"
+
 namespace puyu {
 namespace {
 
@@ -99,8 +103,10 @@ TEST(OpenAi, SeveralChoices) {
   EXPECT_EQ(r.prompts[1].text, "b");
   EXPECT_EQ(parse(R"({"model":"m","prompt":[7,8]})", false).ids, (std::vector<std::vector<int32_t>>{{7, 8}}));
   EXPECT_EQ(parse(R"({"model":"m","prompt":[[7],"b"]})", false).ids, (std::vector<std::vector<int32_t>>{{7}, {}}));
-  const Generation a{"x", 5, 3, FinishReason::kLength}, b{"y", 7, 2, FinishReason::kStop};
-  const Json j = Json::parse(ApiAnswer(r, "m", "1", 9).whole({a, a, b, b}, std::vector<ChoiceExtra>(4)));
+  AnswerChoice a, b;
+  a.prompt_tokens = 5, a.tokens = 3, a.parts = {{.text = "x"}};
+  b.prompt_tokens = 7, b.tokens = 2, b.parts = {{.text = "y"}};
+  const Json j = Json::parse(make_writer(r, "1", 9, nullptr)->whole({a, a, b, b}));
   EXPECT_EQ(j.at("choices").as_array()[3].at("index"), Json(3));
   EXPECT_EQ(j.at("choices").as_array()[3].at("text"), Json("y"));
   EXPECT_EQ(j.at("usage").at("prompt_tokens"), Json(12));  // each prompt once
@@ -125,27 +131,51 @@ TEST(OpenAi, ReadsWhatChangesTheSampling) {
 TEST(OpenAi, WithoutASeedAnswersDiffer) { EXPECT_NE(parse(with("")).sampling.seed, parse(with("")).sampling.seed); }
 
 TEST(OpenAi, Bodies) {
-  ApiRequest r = parse(with(R"("stream":true,"stream_options":{"include_usage":true})"));
-  const ApiAnswer a(r, "m", "1", 99);
-  Generation g{"你好", 5, 3, FinishReason::kLength};
-  g.cached_tokens = 4;
+  const ApiRequest r = parse(with(R"("stream":true,"stream_options":{"include_usage":true})"));
+  AnswerChoice c;
+  c.prompt_tokens = 5, c.tokens = 3, c.cached_tokens = 4, c.reason = FinishReason::kLength;
+  c.parts = {{.text = "你好"}};
   EXPECT_EQ(
-      a.whole({g}, std::vector<ChoiceExtra>(1)),
+      make_writer(r, "1", 99, nullptr)->whole({c}),
       R"({"id":"chatcmpl-1","object":"chat.completion","created":99,"model":"m","choices":[{"index":0,)"
       R"("message":{"role":"assistant","content":"你好"},"logprobs":null,"finish_reason":"length",)"
       R"("stop_reason":null}],)"
       R"("usage":{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8,"prompt_tokens_details":{"cached_tokens":4}}})");
-  const Json text = Json::parse(a.text(0, "x")), last = Json::parse(a.last(0, Generation{})),
-             usage = Json::parse(a.usage({g}));
+  const auto [text, finish, usage, done] = [&] {
+    const std::vector<Sent> all = streamed(r, {{.text = "x"}}, c);
+    return std::tuple(Json::parse(all[1].data), Json::parse(all[2].data), Json::parse(all[3].data), all[4].data);
+  }();
   EXPECT_EQ(text.at("choices").as_array()[0].at("delta").at("content"), Json("x"));
   EXPECT_TRUE(text.at("choices").as_array()[0].at("finish_reason").is_null());
   EXPECT_TRUE(text.at("usage").is_null());
-  EXPECT_EQ(last.at("choices").as_array()[0].at("finish_reason"), Json("stop"));
+  EXPECT_EQ(finish.at("choices").as_array()[0].at("finish_reason"), Json("length"));
   EXPECT_EQ(usage.at("choices").size(), 0u);
   EXPECT_EQ(usage.at("usage").at("total_tokens"), Json(8));
+  EXPECT_EQ(done, "[DONE]");
   const Json error = Json::parse(api_error_body(ApiError(429, "full", "", "queue_full"))).at("error");
   EXPECT_EQ(error.at("type"), Json("rate_limit_error"));
   EXPECT_TRUE(error.at("param").is_null());
+}
+
+TEST(OpenAi, CallsAreStreamedWithTheirNumbers) {
+  const ApiRequest r = parse(with(R"("stream":true)"));
+  std::vector<std::string> deltas;
+  for (const Sent& s : streamed(r, kTwoCalls, answer_of(kTwoCalls)))
+    if (s.data != "[DONE]") deltas.push_back(Json::parse(s.data).at("choices").as_array()[0].at("delta").dump());
+  EXPECT_EQ(
+      deltas,
+      (std::vector<std::string>{
+          R"({"role":"assistant","content":""})", R"({"content":"So: "})",
+          R"({"tool_calls":[{"id":"call_7_0","type":"function","function":{"name":"time","arguments":""},"index":0}]})",
+          R"({"tool_calls":[{"function":{"arguments":"{}"},"index":0}]})",
+          R"({"tool_calls":[{"id":"call_7_1","type":"function","function":{"name":"add","arguments":""},"index":1}]})",
+          R"({"tool_calls":[{"function":{"arguments":"{\"a\": "},"index":1}]})",
+          R"({"tool_calls":[{"function":{"arguments":"1}"},"index":1}]})", "{}"}));
+  const Json whole =
+      Json::parse(make_writer(r, "1", 9, nullptr)->whole({answer_of(kTwoCalls)})).at("choices").as_array()[0];
+  EXPECT_EQ(whole.at("finish_reason"), Json("tool_calls"));
+  EXPECT_EQ(whole.at("message").at("content"), Json("So: "));
+  EXPECT_EQ(whole.at("message").at("tool_calls").as_array()[1].at("function").at("arguments"), Json(R"({"a": 1})"));
 }
 
 TEST(OpenAi, ReadsOneGuideARequest) {

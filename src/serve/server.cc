@@ -11,9 +11,11 @@
 #include <thread>
 
 #include "base/log.h"
+#include "serve/anthropic.h"
 #include "serve/choices.h"
 #include "serve/metrics.h"
 #include "serve/openai.h"
+#include "serve/responses.h"
 #include "serve/tokens.h"
 
 namespace puyu {
@@ -116,10 +118,21 @@ struct Server::Impl {
     if (m.adapters.contains(o.name)) fail("[serve] name: '", o.name, "' is also the name of an adapter");
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
-  void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
+  using To = std::shared_ptr<Exchange>;
+  void handle(const HttpRequest& r, const To& x);
+  void route(const HttpRequest& r, const To& x);
   void check_key(const HttpRequest& r) const;
-  HttpReply get(const std::string& path) const;
-  void generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x);
+  void show_metrics(const HttpRequest& r, const To& x);
+  void show_model(const HttpRequest& r, const To& x);
+  void count_tokens(const HttpRequest& r, const To& x);
+  void answer(ApiRequest request, const To& x);
+  void generate(const ApiRequest& r, const To& x);
+
+  struct Route {
+    const char *method, *path;
+    void (*serve)(Impl& s, const HttpRequest& r, const To& x);
+  };
+  static const Route kRoutes[];
   void submit(const ApiRequest& r, const std::shared_ptr<Exchange>& x, Metrics::Clock::time_point arrival,
               std::vector<int64_t>& ids);
 
@@ -147,66 +160,105 @@ void Server::Impl::check_key(const HttpRequest& r) const {
                    "invalid_api_key");
 }
 
-void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x) {
-  const bool chat = r.path == "/v1/chat/completions";
+// A path that ends in / is the beginning of others.
+const Server::Impl::Route Server::Impl::kRoutes[] = {
+    {"GET", "/health", [](Impl&, const HttpRequest&, const To& x) { x->reply({200, "{\"status\":\"ok\"}"}); }},
+    {"GET", "/metrics", [](Impl& s, const HttpRequest& r, const To& x) { s.show_metrics(r, x); }},
+    {"GET", "/v1/models",
+     [](Impl& s, const HttpRequest&, const To& x) { x->reply({200, api_models_body(s.names, s.created)}); }},
+    {"GET", "/v1/models/", [](Impl& s, const HttpRequest& r, const To& x) { s.show_model(r, x); }},
+    {"POST", "/tokenize",
+     [](Impl& s, const HttpRequest& r, const To& x) {
+       x->reply({200, tokenize_body(s.model.tokenizer, s.model.engine.context_length(), r.body)});
+     }},
+    {"POST", "/detokenize",
+     [](Impl& s, const HttpRequest& r, const To& x) { x->reply({200, detokenize_body(s.model.tokenizer, r.body)}); }},
+    {"POST", "/v1/chat/completions",
+     [](Impl& s, const HttpRequest& r, const To& x) {
+       s.answer(parse_api_request(r.body, true, s.names, s.defaults), x);
+     }},
+    {"POST", "/v1/completions",
+     [](Impl& s, const HttpRequest& r, const To& x) {
+       s.answer(parse_api_request(r.body, false, s.names, s.defaults), x);
+     }},
+    {"POST", "/v1/responses",
+     [](Impl& s, const HttpRequest& r, const To& x) {
+       s.answer(parse_responses_request(r.body, s.names, s.defaults), x);
+     }},
+    {"POST", "/v1/messages",
+     [](Impl& s, const HttpRequest& r, const To& x) {
+       s.answer(parse_messages_request(r.body, false, s.names, s.defaults), x);
+     }},
+    {"POST", "/v1/messages/count_tokens", [](Impl& s, const HttpRequest& r, const To& x) { s.count_tokens(r, x); }},
+};
+
+void Server::Impl::handle(const HttpRequest& r, const To& x) {
   try {
-    // A browser asks before it sends a key.
-    if (r.method == "OPTIONS" && !options.cors_origin.empty())
-      return x->reply({200,
-                       "",
-                       "text/plain",
-                       {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
-                        {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key"},
-                        {"Access-Control-Max-Age", "86400"}}});
-    check_key(r);
-    const bool tokenize = r.path == "/tokenize";
-    if (tokenize || r.path == "/detokenize") {
-      if (r.method != "POST") throw ApiError(405, cat(r.method, " ", r.path, ": expected POST"));
-      return x->reply({200,
-                       tokenize ? tokenize_body(model.tokenizer, model.engine.context_length(), r.body)
-                                : detokenize_body(model.tokenizer, r.body),
-                       "application/json",
-                       {}});
-    }
-    if (r.path == "/metrics" && r.method == "GET")
-      return loop.post([this, x] {
-        x->reply({200, metrics.page(model.engine, pending), "text/plain; version=0.0.4; charset=utf-8", {}});
-      });
-    if (!chat && r.path != "/v1/completions") {
-      HttpReply reply = get(r.path);
-      if (r.method != "GET") throw ApiError(405, cat(r.method, " ", r.path, ": expected GET"));
-      return x->reply(std::move(reply));
-    }
-    if (r.method != "POST") throw ApiError(405, cat(r.method, " ", r.path, ": expected POST"));
-    ApiRequest request = parse_api_request(r.body, chat, names, defaults);
-    if (pending >= options.max_queue)
-      throw ApiError(429, cat("the queue of ", options.max_queue, " requests is full; try again"), "", "queue_full");
-    for (auto [id, bias] : request.sampling.logit_bias)
-      if (id >= model.engine.config().vocab_size)
-        throw ApiError(
-            400, cat("'logit_bias': token id ", id, " is outside the vocabulary of ", model.engine.config().vocab_size),
-            "logit_bias");
-    if (request.tools.offered() && !model.tokenizer.is_special("<|action_start|>"))
-      throw ApiError(400, "'tools': this model's tokenizer has no <|action_start|>; it cannot call tools", "tools");
-    request.guide = guides.get(request.guided);
-    generate(request, x);
+    route(r, x);
   } catch (const ApiError& e) {
     metrics.refused(e.status);
-    x->reply(error_reply(e));
+    x->reply(error_reply(e, r.path.starts_with("/v1/messages") ? Api::kAnthropic : Api::kOpenAi));
   }
 }
 
-HttpReply Server::Impl::get(const std::string& path) const {
-  if (path == "/health") return {200, "{\"status\":\"ok\"}", "application/json", {}};
-  if (path == "/v1/models") return {200, api_models_body(names, created), "application/json", {}};
-  for (const std::string& name : names)
-    if (path == "/v1/models/" + name) return {200, api_model_body(name, created), "application/json", {}};
-  if (path.starts_with("/v1/models/"))
-    throw ApiError(404, cat("no such model; this server has '", options.name, "'"), "model", "model_not_found");
-  throw ApiError(404, cat("no such path: ", path, "; see GET /v1/models, POST /v1/chat/completions, /v1/completions"));
+void Server::Impl::route(const HttpRequest& r, const To& x) {
+  // A browser asks before it sends a key.
+  if (r.method == "OPTIONS" && !options.cors_origin.empty())
+    return x->reply({200,
+                     "",
+                     "text/plain",
+                     {{"Access-Control-Allow-Methods", "GET, POST, OPTIONS"},
+                      {"Access-Control-Allow-Headers", "Authorization, Content-Type, X-Api-Key, Anthropic-Version"},
+                      {"Access-Control-Max-Age", "86400"}}});
+  check_key(r);
+  const Route* known = nullptr;
+  for (const Route& route : kRoutes) {
+    const std::string_view path = route.path;
+    if (path.ends_with('/') ? !r.path.starts_with(path) : r.path != path) continue;
+    known = &route;
+    if (r.method == route.method) return route.serve(*this, r, x);
+  }
+  if (known) throw ApiError(405, cat(r.method, " ", r.path, ": expected ", known->method));
+  throw ApiError(404,
+                 cat("no such path: ", r.path, "; see GET /v1/models, POST /v1/chat/completions, /v1/completions, ",
+                     "/v1/responses, /v1/messages"));
 }
 
-void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>& x) {
+void Server::Impl::show_metrics(const HttpRequest&, const To& x) {
+  loop.post([this, x] {
+    x->reply({200, metrics.page(model.engine, pending), "text/plain; version=0.0.4; charset=utf-8", {}});
+  });
+}
+
+void Server::Impl::show_model(const HttpRequest& r, const To& x) {
+  for (const std::string& name : names)
+    if (r.path == "/v1/models/" + name) return x->reply({200, api_model_body(name, created)});
+  throw ApiError(404, cat("no such model; this server has '", options.name, "'"), "model", "model_not_found");
+}
+
+void Server::Impl::count_tokens(const HttpRequest& r, const To& x) {
+  const ApiRequest request = parse_messages_request(r.body, true, names, defaults);
+  Json j = Json::object();
+  j["input_tokens"] = model.encode(request.prompts[0]).size();
+  x->reply({200, j.dump()});
+}
+
+void Server::Impl::answer(ApiRequest request, const To& x) {
+  if (pending >= options.max_queue)
+    throw ApiError(429, cat("the queue of ", options.max_queue, " requests is full; try again"), "", "queue_full");
+  for (auto [id, bias] : request.sampling.logit_bias)
+    if (id >= model.engine.config().vocab_size)
+      throw ApiError(
+          400, cat("'logit_bias': token id ", id, " is outside the vocabulary of ", model.engine.config().vocab_size),
+          "logit_bias");
+  if (request.tools.offered() && !model.tokenizer.is_special("<|action_start|>"))
+    throw ApiError(400, "'tools': this model's tokenizer has no <|action_start|>; it cannot call tools", "tools");
+  request.guide = guides.get(request.guided);
+  if (request.tools.offered()) request.calls = call_guide(request.tools, guides);
+  generate(request, x);
+}
+
+void Server::Impl::generate(const ApiRequest& r, const To& x) {
   ++pending;
   auto ids = std::make_shared<std::vector<int64_t>>();  // known, and used, on the engine's thread only
   x->on_disconnect = [this, ids] {
@@ -220,7 +272,7 @@ void Server::Impl::generate(const ApiRequest& r, const std::shared_ptr<Exchange>
     } catch (const Error& e) {
       --pending;
       metrics.refused(400);
-      x->reply(error_reply(ApiError(400, e.what(), r.chat ? "messages" : "prompt")));
+      x->reply(error_reply(ApiError(400, e.what(), r.input), r.api));
     }
   });
 }
@@ -235,7 +287,6 @@ void Server::Impl::submit(const ApiRequest& r, const std::shared_ptr<Exchange>& 
       Request q = Choices::request(all, i);
       const auto adapter = model.adapters.find(r.model);
       q.adapter = adapter == model.adapters.end() ? -1 : adapter->second;
-      if (r.guide) q.mask = r.guide->mask();
       metrics.watch(q, arrival);
       ids.push_back(model.engine.submit(std::move(q)));
     }

@@ -133,7 +133,7 @@ TEST_F(ServeTest, CountsWhatHappens) {
   EXPECT_EQ(after.at("puyu_sequences_running"), 0);
   EXPECT_EQ(after.at("puyu_kv_tokens_used"), 0);
   EXPECT_GT(after.at("puyu_prefix_cache_hits_total"), 0);
-  for (const std::string name : {"puyu_time_to_first_token_seconds", "puyu_answer_seconds"}) {
+  for (const std::string name : {"puyu_queue_seconds", "puyu_time_to_first_token_seconds", "puyu_answer_seconds"}) {
     EXPECT_EQ(after.at(name + "_count"), 3);
     EXPECT_EQ(after.at(name + "_bucket{le=\"+Inf\"}"), 3);
     EXPECT_LE(after.at(name + "_bucket{le=\"0.001\"}"), after.at(name + "_bucket{le=\"600\"}"));
@@ -150,6 +150,60 @@ TEST_F(ServeTest, StreamedTextIsWholeTextIsEngineText) {
   EXPECT_EQ(streamed(call("POST", "/v1/chat/completions", chat("hello", 50, true, more)), &last), want);
   const Json whole = Json::parse(call("POST", "/v1/chat/completions", chat("hello", 50, false)).body);
   EXPECT_EQ(last.at("usage"), whole.at("usage"));
+}
+
+// Ids of the model's padding have no text, in prompts either; end ids that do not end an answer are tokens like others.
+TEST_F(ServeTest, OddIdsHaveLogProbsToo) {
+  start();
+  const int pieces = tiny_tokenizer().vocab_size(), end = tiny_tokenizer().eos();
+  auto completion = [&](const std::string& fields) {
+    const Answer a = call("POST", "/v1/completions", cat(R"({"model":"tiny","temperature":0,)", fields, "}"));
+    EXPECT_EQ(a.status, 200u) << a.body;
+    return Json::parse(a.body);
+  };
+  const Json echoed = completion(cat(R"("echo":true,"logprobs":1,"max_tokens":0,"prompt":[1,)", pieces + 1, ",",
+                                     pieces - 9, ",", pieces + 2, "]"));
+  const Json& choice = echoed.at("choices").as_array()[0];
+  EXPECT_EQ(choice.at("logprobs").at("token_logprobs").size(), 4u);
+  const std::vector<int32_t> known{1, pieces - 9};
+  EXPECT_EQ(choice.at("text").as_string(), tiny_tokenizer().decode(known));
+  const Json ends = completion(
+      cat(R"("prompt":"hello","logprobs":0,"max_tokens":5,"ignore_eos":true,"logit_bias":{")", end, R"(":100})"));
+  EXPECT_EQ(ends.at("choices").as_array()[0].at("logprobs").at("tokens").size(), 5u);
+  EXPECT_EQ(ends.at("usage").at("completion_tokens").as_int(), 5);
+}
+
+// Whatever is asked for, the server's answer is the engine's, whole and as a stream.
+TEST_F(ServeTest, RandomRequestsAreTheEnginesAnswers) {
+  start();
+  const auto own = tiny_model();
+  LocalGenerator generator(own);
+  Rng rng(17);
+  const std::vector<std::string> texts = {"hello", "the cat sat", "大模型", "🐉", "mat, mat, mat", "a\\nb"};
+  for (int i = 0; i < 24; ++i) {
+    SamplingOptions o;
+    o.temperature = rng.below(3) ? 1.2 : 0, o.top_p = rng.below(2) ? 1 : 0.7, o.top_k = rng.below(2) ? 0 : 9;
+    o.presence_penalty = rng.below(2) ? 0.5 : 0, o.repetition_penalty = rng.below(2) ? 1 : 1.3;
+    o.seed = static_cast<int64_t>(rng.below(1000)), o.max_tokens = 1 + static_cast<int>(rng.below(40));
+    if (rng.below(2)) o.stop = {"a", "ba"};
+    const std::string& text = texts[rng.below(texts.size())];
+    std::string more = cat(R"(,"top_k":)", o.top_k, R"(,"presence_penalty":)", o.presence_penalty,
+                           R"(,"repetition_penalty":)", o.repetition_penalty, R"(,"seed":)", o.seed);
+    if (!o.stop.empty()) more += R"(,"stop":["a","ba"])";
+    auto body = [&](bool stream) {
+      return cat(R"({"model":"tiny","messages":[{"role":"user","content":")", text, R"("}],"temperature":)",
+                 o.temperature, R"(,"top_p":)", o.top_p, R"(,"max_tokens":)", o.max_tokens, R"(,"stream":)",
+                 stream ? "true" : "false", more, "}");
+    };
+    const std::string said = Json::parse(cat("\"", text, "\"")).as_string();
+    const Generation want = generator.generate({{"", {{"user", said, ""}}}}, o)[0];
+    const Answer whole = call("POST", "/v1/chat/completions", body(false));
+    EXPECT_EQ(content(whole), want.text) << i;
+    const Json answer = Json::parse(whole.body);
+    EXPECT_EQ(answer.at("choices").as_array()[0].at("finish_reason").as_string(), finish_reason_name(want.reason)) << i;
+    EXPECT_EQ(answer.at("usage").at("completion_tokens").as_int(), want.tokens) << i;
+    EXPECT_EQ(streamed(call("POST", "/v1/chat/completions", body(true))), want.text) << i;
+  }
 }
 
 TEST_F(ServeTest, EndpointsAndErrors) {

@@ -5,23 +5,34 @@
 namespace puyu {
 namespace {
 
-Json parse(std::string_view body, const char* needed) {
+Json parse(std::string_view body) {
   Json j;
   try {
     j = Json::parse(body, "body");
   } catch (const Error& e) { throw ApiError(400, e.what()); }
   if (!j.is_object()) throw ApiError(400, cat("expected a JSON object, got ", j.type_name()));
-  if (!j.find(needed)) throw ApiError(400, cat("'", needed, "': missing"), needed);
   return j;
 }
+[[noreturn]] void missing(const char* field) { throw ApiError(400, cat("'", field, "': missing"), field); }
 [[noreturn]] void wrong(const std::string& field, const char* expected, const Json& got) {
   throw ApiError(400, cat("'", field, "': expected ", expected, ", got ", got.type_name()), field);
+}
+
+// The ids of a chat, up to where the assistant's answer begins.
+std::vector<int32_t> chat_ids(const Tokenizer& t, const Json& messages) {
+  Json ask = Json::object();
+  ask["model"] = "";
+  ask["messages"] = messages;
+  return encode_chat(t, parse_api_request(ask.dump(), true, {""}, {}).prompts.at(0).messages, true);
 }
 
 }  // namespace
 
 std::string tokenize_body(const Tokenizer& t, int64_t context_length, std::string_view body) {
-  const Json in = parse(body, "prompt");
+  const Json in = parse(body);
+  const Json *prompt = in.find("prompt"), *messages = in.find("messages");
+  if (!prompt && !messages) missing("prompt");
+  if (prompt && messages) throw ApiError(400, "expected 'prompt' or 'messages', got both", "messages");
   bool special = true;
   for (const auto& [key, value] : in.as_object()) {
     if (key == "prompt") {
@@ -29,13 +40,14 @@ std::string tokenize_body(const Tokenizer& t, int64_t context_length, std::strin
     } else if (key == "add_special_tokens") {
       if (!value.is_bool()) wrong(key, "true or false", value);
       special = value.as_bool();
-    } else if (key != "model") {
+      if (messages) throw ApiError(400, "'add_special_tokens': not with 'messages': a chat has its own", key);
+    } else if (key != "model" && key != "messages") {
       throw ApiError(400, cat("'", key, "': unknown field of tokenize"), key);
     }
   }
   Json ids = Json::array();
-  if (special) ids.push(t.bos());
-  for (int32_t id : t.encode_untrusted(in.at("prompt").as_string())) ids.push(id);
+  if (special && prompt) ids.push(t.bos());
+  for (int32_t id : prompt ? t.encode_untrusted(prompt->as_string()) : chat_ids(t, *messages)) ids.push(id);
   Json out = Json::object();
   out["count"] = ids.size();
   out["max_model_len"] = context_length;
@@ -44,7 +56,8 @@ std::string tokenize_body(const Tokenizer& t, int64_t context_length, std::strin
 }
 
 std::string detokenize_body(const Tokenizer& t, std::string_view body) {
-  const Json in = parse(body, "tokens");
+  const Json in = parse(body);
+  if (!in.find("tokens")) missing("tokens");
   for (const auto& [key, value] : in.as_object())
     if (key != "tokens" && key != "model") throw ApiError(400, cat("'", key, "': unknown field of detokenize"), key);
   const Json& tokens = in.at("tokens");

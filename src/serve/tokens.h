@@ -8,7 +8,7 @@
 
 namespace puyu {
 
-// {"prompt": TEXT, "add_special_tokens": true} -> {"count", "max_model_len", "tokens"}
+// {"prompt": TEXT, "add_special_tokens": true} or {"messages": [...]} -> {"count", "max_model_len", "tokens"}
 std::string tokenize_body(const Tokenizer& t, int64_t context_length, std::string_view body);
 // {"tokens": [ID, ...]} -> {"prompt": TEXT}; special tokens have no text
 std::string detokenize_body(const Tokenizer& t, std::string_view body);

@@ -31,7 +31,7 @@ TEST(Tools, BecomeASystemTurn) {
   EXPECT_EQ(
       m.content,
       R"([{"name":"weather","description":"d","parameters":{"type":"object","properties":{"city":{"type":"string"}},)"
-      R"("required":["city"]}},{"name":"time","description":"","parameters":{"type":"object"}}])"
+      R"("required":["city"]}},{"name":"time","description":"","parameters":{"type":"object","properties":{}}}])"
       "\n");
   EXPECT_EQ(parse(kTools + R"(,"tool_choice":"none")").prompts[0].messages.size(), 1u);
   EXPECT_EQ(parse(R"("tools":[])").prompts[0].messages.size(), 1u);
@@ -65,20 +65,63 @@ TEST(Tools, WhatIsMalformedIsRefusedByName) {
   EXPECT_EQ(refusal(R"("tools":[{"type":"function","function":{"name":"a","parameters":3}}])"),
             "tools[0].function.parameters");
   EXPECT_EQ(refusal(R"("tool_choice":"required")"), "tool_choice");
-  EXPECT_EQ(refusal(kTools + R"(,"tool_choice":{"type":"function","function":{"name":"no"}})"),
-            "tool_choice.function.name");
+  EXPECT_EQ(refusal(kTools + R"(,"tool_choice":{"type":"function","function":{"name":"no"}})"), "tool_choice");
+  EXPECT_EQ(refusal(kTools + R"(,"tool_choice":{"type":"function"})"), "tool_choice.function");
+  EXPECT_EQ(refusal(kTools + R"(,"parallel_tool_calls":1)"), "parallel_tool_calls");
+  EXPECT_EQ(refusal(R"("tools":[{"type":"function","function":{"name":"a","parameters":{"type":"string"}}}])"),
+            "tools[0].function.parameters.type");
   EXPECT_EQ(refusal(kTools + R"(,"tool_choice":"required","guided_regex":"a")"), "tool_choice");
 }
 
-TEST(Tools, CallsOfTheModel) {
-  const Tools t = parse(kTools).tools;
-  const auto c = parse_call(R"({"name": "weather", "parameters": {"city": "x"}})", t);
-  ASSERT_TRUE(c);
-  EXPECT_EQ(c->name, "weather");
-  EXPECT_EQ(c->arguments, R"({"city":"x"})");
-  EXPECT_EQ(parse_call(R"({"name":"time"})", t)->arguments, "{}");
-  for (const char* broken : {"", "{", R"({"name":"rm"})", R"({"name":7})", R"({"name":"time","parameters":3})", "[1]"})
-    EXPECT_FALSE(parse_call(broken, t)) << broken;
+TEST(Tools, ResultsStandInTheOrderOfTheirCalls) {
+  const std::string call = R"({"id":"%","type":"function","function":{"name":"time","arguments":"{}"}})";
+  const auto calls = [&](const char* a, const char* b) {
+    std::string x = call, y = call;
+    return cat(R"({"role":"assistant","content":"two","tool_calls":[)", x.replace(x.find('%'), 1, a), ",",
+               y.replace(y.find('%'), 1, b), "]}");
+  };
+  const auto result = [](const char* id) {
+    return cat(R"(,{"role":"tool","tool_call_id":")", id, R"(","content":"of )", id, "\"}");
+  };
+  const auto turns = [&](const std::string& more) {
+    return parse(kTools, cat(R"([{"role":"user","content":"x"},)", calls("a", "b"), more, "]")).prompts[0].messages;
+  };
+  const auto m = turns(result("b") + result("a"));
+  EXPECT_EQ(m[2].calls.size(), 2u);
+  EXPECT_EQ(m[2].content, "two");
+  EXPECT_EQ(m[3].content, "of a");
+  EXPECT_EQ(m[4].content, "of b");
+  for (const std::string& more : {result("c"), result("a") + result("a"), cat(",", calls("c", "d"), result("a")),
+                                  std::string(R"(,{"role":"user","content":"y"})") + result("a") + result("a")})
+    try {
+      turns(more);
+      ADD_FAILURE() << more;
+    } catch (const ApiError& e) { EXPECT_TRUE(e.param.ends_with("].tool_call_id")) << e.param; }
+}
+
+std::shared_ptr<grammar::Guide> guide_of(const std::string& more) {
+  static const Tokenizer t = tiny_tokenizer();
+  GuideCache guides(t, {});
+  return call_guide(parse(more).tools, guides);
+}
+
+TEST(Tools, ASchemaThatNoGrammarHoldsIsRefusedWhenStrict) {
+  const std::string odd = R"({"type":"object","properties":{"n":{"type":"number","multipleOf":2}}})";
+  const auto tool = [&](const char* strict, const std::string& schema) {
+    return cat(R"("tools":[{"type":"function","function":{"name":"f","strict":)", strict, R"(,"parameters":)", schema,
+               "}}]");
+  };
+  EXPECT_TRUE(guide_of(tool("false", odd)));
+  try {
+    guide_of(tool("true", odd));
+    ADD_FAILURE();
+  } catch (const ApiError& e) {
+    EXPECT_EQ(e.param, "tools[0].function.parameters");
+    EXPECT_NE(std::string(e.what()).find("#/properties/n/multipleOf"), std::string::npos) << e.what();
+  }
+  // References within a tool's own schema, and a property that is called like a keyword.
+  EXPECT_TRUE(guide_of(tool("true", R"({"type":"object","properties":{"default":{"$ref":"#/$defs/t"}},)"
+                                    R"("$defs":{"t":{"type":"array","items":{"$ref":"#/$defs/t"}}}})")));
 }
 
 }  // namespace

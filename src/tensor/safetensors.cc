@@ -128,12 +128,15 @@ std::string safetensors_header(const std::vector<PendingTensor>& tensors,
   return text;
 }
 
+std::string safetensors_begin(std::string_view header) {
+  const uint64_t n = header.size();
+  return cat(std::string_view(reinterpret_cast<const char*>(&n), 8), header);
+}
+
 uint64_t write_safetensors(const std::string& path, std::string_view header, const std::vector<PendingTensor>& tensors,
                            const std::function<void(int64_t)>& on_tensor) {
-  const uint64_t n = header.size();
   AtomicFile f(path);
-  f.write({reinterpret_cast<const char*>(&n), 8});
-  f.write(header);
+  f.write(safetensors_begin(header));
   Hasher hash;
   for (const PendingTensor& t : tensors) {
     int64_t want = dtype_size(t.dtype), got = 0;
@@ -150,13 +153,18 @@ uint64_t write_safetensors(const std::string& path, std::string_view header, con
   return hash.digest();
 }
 
-uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
-                           const std::map<std::string, std::string>& metadata) {
+std::vector<PendingTensor> pending(const std::vector<NamedTensor>& tensors) {
   std::vector<PendingTensor> list;
   for (const auto& [name, t] : tensors)
-    list.push_back({name, t.dtype, {t.shape, t.shape + t.rank}, [&t = t](const auto& write) {
+    list.push_back({name, t.dtype, {t.shape, t.shape + t.rank}, [t = t](const auto& write) {
                       write({static_cast<const char*>(t.data), static_cast<size_t>(t.nbytes())});
                     }});
+  return list;
+}
+
+uint64_t write_safetensors(const std::string& path, const std::vector<NamedTensor>& tensors,
+                           const std::map<std::string, std::string>& metadata) {
+  const std::vector<PendingTensor> list = pending(tensors);
   return write_safetensors(path, safetensors_header(list, metadata), list);
 }
 

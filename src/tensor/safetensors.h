@@ -48,8 +48,11 @@ struct PendingTensor {
   std::vector<int64_t> shape;
   std::function<void(const std::function<void(std::string_view)>& write)> data;
 };
+std::vector<PendingTensor> pending(const std::vector<NamedTensor>& tensors);  // views of the same memory
+// JSON; the tensors' bytes follow in this order without gaps. Only names, dtypes and shapes are read.
 std::string safetensors_header(const std::vector<PendingTensor>& tensors,
                                const std::map<std::string, std::string>& metadata);
+std::string safetensors_begin(std::string_view header);  // what stands before the tensors' bytes: its length, and it
 // Atomic. header: of safetensors_header(), or another that says the same of these tensors, byte for byte as it is to
 // stand there. on_tensor: after each, its bytes. Returns the XXH3 of the tensor bytes.
 uint64_t write_safetensors(const std::string& path, std::string_view header, const std::vector<PendingTensor>& tensors,

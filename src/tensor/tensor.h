@@ -10,8 +10,9 @@
 namespace puyu {
 
 enum class Device : uint8_t { kCpu, kCuda };
-// kPacked: a weight [N, K] in the panel order of this machine's matmul kernels (kernels.h, pack_weight).
-enum class Layout : uint8_t { kPlain, kPacked };
+// kPacked: a weight [N, K] in the panel order of this machine's matmul kernels (kernels.h, pack_weight); kPackedA8: for
+// activations that are quantised to int8 as they come (kernels.h, pack_weight_int4).
+enum class Layout : uint8_t { kPlain, kPacked, kPackedA8 };
 
 struct Tensor {
   void* data = nullptr;

@@ -1,5 +1,7 @@
-// The main content of a web page: headings, paragraphs, lists, tables and code as text; navigation, forms, scripts,
-// adverts and link lists left out. Pages are hostile: bytes, nesting and memory are bounded before and while parsing.
+// The main content of a web page: headings, paragraphs, lists, tables, code and formulae as text; navigation, forms,
+// scripts, adverts, comments and link lists left out, and the title, which stands apart. Four passes: slim_html takes
+// out what is never looked at, gumbo parses (html_tree.h), html_main.h finds the article, html_blocks.h makes its text.
+// Pages are hostile: bytes, nesting and the parser's work are bounded before it sees them, its memory while it runs.
 #pragma once
 #include <string>
 #include <string_view>

@@ -121,6 +121,19 @@ TEST(SentencePiece, AgreesOnOtherSettings) {
         std::string text = random_text(rng, rng.below(150));
         if (i % 3 == 0) text += "ingxin <sep><ctl> 你好世界";
         ASSERT_TRUE(b.agree(text)) << "fallback " << fallback << ", dummy prefix " << dummy;
+        // A stream is the whole, and one that goes on another text keeps its leading spaces.
+        const std::vector<int32_t> ids = b.ours.encode("  " + text);
+        const auto whole = std::span(ids), begin = whole.first(ids.size() / 2), rest = whole.subspan(begin.size());
+        auto streamed = [&](std::span<const int32_t> part, bool continues) {
+          StreamDecoder d(b.ours, continues);
+          std::string out;
+          for (int32_t id : part) out += d.push(id);
+          return out + d.finish();
+        };
+        ASSERT_EQ(streamed(whole, false), repair_utf8(b.ours.decode(whole)));
+        ASSERT_EQ(streamed(rest, true), repair_utf8(b.ours.decode(rest, false, true)));
+        const bool text_before = !begin.empty();
+        ASSERT_EQ(b.ours.decode(begin) + b.ours.decode(rest, false, text_before), b.ours.decode(whole));
       }
     }
 }

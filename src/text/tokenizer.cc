@@ -83,9 +83,9 @@ std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text) cons
   return ids;
 }
 
-std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_specials) const {
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_specials, bool continues) const {
   std::string out;
-  bool first = impl_->vocabulary.add_dummy_prefix;
+  bool first = impl_->vocabulary.add_dummy_prefix && !continues;
   for (int32_t id : ids) {
     if (id < 0 || id >= vocab_size()) fail("[tokenizer] id ", id, " is outside the vocabulary of ", vocab_size());
     if (impl_->special_ids[id]) {
@@ -123,7 +123,8 @@ uint64_t Tokenizer::fingerprint() const { return impl_->fingerprint; }
 void Tokenizer::save(const std::string& path) const { write_vocabulary(impl_->vocabulary, path); }
 
 std::string StreamDecoder::push(int32_t id) {
-  pending_ += tokenizer_.decode({&id, 1});
+  pending_ += tokenizer_.decode({&id, 1}, false, continues_);
+  continues_ |= !tokenizer_.is_special(id);  // the first piece alone bears the dummy prefix
   // What is whole can go: all but the last bytes when they may still grow to a character.
   size_t whole = pending_.size();
   for (size_t back = 1; back <= std::min<size_t>(3, pending_.size()); ++back) {

@@ -27,8 +27,9 @@ class Tokenizer {
   // As encode, but the literal texts of special tokens become their ids: only for trusted text.
   std::vector<int32_t> encode_with_specials(std::string_view text) const;
   // The bytes of the pieces, joined: may end inside a character when the ids do. Special tokens give their text only
-  // with keep_specials. Ids outside the vocabulary are an Error. A dummy prefix (LLaMA) is taken off again.
-  std::string decode(std::span<const int32_t> ids, bool keep_specials = false) const;
+  // with keep_specials. Ids outside the vocabulary are an Error. A dummy prefix (LLaMA) is taken off again, unless the
+  // text goes on another one: `continues`.
+  std::string decode(std::span<const int32_t> ids, bool keep_specials = false, bool continues = false) const;
 
   // What the id adds to a text; empty for a special token and for what never stands in a text (<unk>, unused ids).
   std::string_view piece_bytes(int32_t id) const;
@@ -55,14 +56,17 @@ class Tokenizer {
   std::shared_ptr<const Impl> impl_;
 };
 
-// Text from ids one by one: holds back bytes until they form whole characters, so a stream never shows half of one.
+// Text from ids one by one, together the same as decode() gives: holds back bytes until they form whole characters, so
+// a stream never shows half of one.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  explicit StreamDecoder(Tokenizer tokenizer, bool continues = false)
+      : tokenizer_(std::move(tokenizer)), continues_(continues) {}
   std::string push(int32_t id);  // what can be shown now
   std::string finish();          // the rest; incomplete bytes become U+FFFD
  private:
   Tokenizer tokenizer_;
+  bool continues_;
   std::string pending_;
 };
 

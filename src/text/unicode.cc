@@ -123,6 +123,9 @@ bool is_letter(char32_t c) {
   return is_han(c) || u_isalpha(static_cast<UChar32>(c));
 }
 bool is_digit(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : u_isdigit(static_cast<UChar32>(c)); }
+bool is_numeric(char32_t c) {
+  return is_digit(c) || (c >= 0x80 && u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NUMERIC_TYPE) != U_NT_NONE);
+}
 bool is_terminal(char32_t c) {
   switch (c) {
     case '.':

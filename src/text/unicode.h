@@ -25,6 +25,7 @@ bool is_kana(char32_t c);    // hiragana, katakana
 bool is_hangul(char32_t c);  // syllables and jamo
 bool is_letter(char32_t c);
 bool is_digit(char32_t c);
+bool is_numeric(char32_t c);  // digits and other numbers: ½ Ⅳ ③
 // Ends a sentence or clause in English or Chinese: . ! ? : ; " and 。！？：；”」
 bool is_terminal(char32_t c);
 

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <sstream>
 
 #include "base/config.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "text/tokenizer.h"
+#include "train/state_files.h"
 
 namespace puyu {
 namespace fs = std::filesystem;
@@ -24,37 +26,6 @@ std::string hex(uint64_t v) {
 }
 std::string file_hash(const std::string& path) { return hex(hash64(MappedFile(path).bytes())); }
 
-std::vector<NamedTensor> moments(Learner& l) {
-  std::vector<NamedTensor> out;
-  auto add = [&](Model<Tensor>& m, const char* prefix) {
-    m.each(l.weights().config, l.weights().head,
-           [&](const std::string& name, Tensor& t, Spec, int64_t) { out.push_back({prefix + name, t}); });
-  };
-  add(l.moment1(), "m.");
-  add(l.moment2(), "v.");
-  return out;
-}
-
-std::vector<NamedTensor> masters(Learner& l) {
-  std::vector<NamedTensor> out;
-  l.weights().master.tensors.each(l.weights().config, l.weights().head,
-                                  [&](const std::string& name, Tensor& t, Spec, int64_t) { out.push_back({name, t}); });
-  return out;
-}
-
-void read_tensors(const std::string& path, const std::vector<NamedTensor>& into) {
-  SafeTensors file(path);
-  if (file.tensors().size() != into.size())
-    fail("[checkpoint] ", path, ": expected ", into.size(), " tensors, got ", file.tensors().size());
-  for (const auto& [name, t] : into) {
-    const Tensor* src = file.find(name);
-    if (!src || shape_string(*src) != shape_string(t))
-      fail("[checkpoint] ", path, ": tensor '", name, "': expected ", shape_string(t), ", got ",
-           src ? shape_string(*src) : "none", "; the model's shape is not the checkpoint's");
-    std::copy_n(static_cast<const char*>(src->data), t.nbytes(), static_cast<char*>(t.data));
-  }
-}
-
 // Removing starts with the marker, so that a folder half removed is not taken for a checkpoint.
 void remove_checkpoint(const std::string& path) {
   std::error_code ec;
@@ -63,22 +34,26 @@ void remove_checkpoint(const std::string& path) {
   if (ec) log_warn("[checkpoint] cannot remove ", path, ": ", ec.message());
 }
 
+// By all ranks: the tensors together, all else by rank 0.
 void write_checkpoint(const std::string& dir, Learner& learner, const TrainState& state, const Json& config,
                       const std::string& tokenizer) {
-  make_directories(dir);
-  save_model(dir, learner.weights(), DType::kF32);
-  copy_tokenizer(tokenizer, dir);
-  write_safetensors(dir + "/optimizer.safetensors", moments(learner), {{"format", "pt"}});
-  Json j = Json::object();
-  j["format"] = "puyu checkpoint";
-  j["version"] = kVersion;
-  TrainState copy = state;
-  j["state"] = to_json(list_fields(copy));
-  for (const char* f : kFiles) j["xxh3"][f] = file_hash(dir + "/" + f);
-  j["config"] = config;
-  const std::string text = j.dump(2) + "\n";
-  write_file(dir + "/state.json", text);
-  write_file(dir + "/complete", hex(hash64(text)) + "\n");
+  Comm& comm = learner.state().comm();
+  write_model_folder(dir, learner.state(), DType::kF32);
+  write_moments(dir + "/optimizer.safetensors", learner.state());
+  together(comm, [&] {
+    if (comm.rank() != 0) return;
+    copy_tokenizer(tokenizer, dir);
+    Json j = Json::object();
+    j["format"] = "puyu checkpoint";
+    j["version"] = kVersion;
+    TrainState copy = state;
+    j["state"] = to_json(list_fields(copy));
+    for (const char* f : kFiles) j["xxh3"][f] = file_hash(dir + "/" + f);
+    j["config"] = config;
+    const std::string text = j.dump(2) + "\n";
+    write_file(dir + "/state.json", text);
+    write_file(dir + "/complete", hex(hash64(text)) + "\n");
+  });
 }
 
 SourceState source_from_json(const Json& j) {
@@ -120,19 +95,23 @@ std::string save_checkpoint(const std::string& run_dir, Learner& learner, const 
   char name[32];
   std::snprintf(name, sizeof name, "/checkpoints/step-%06ld", long(state.step));
   const std::string dir = run_dir + name;
-  remove_checkpoint(dir);  // what a killed process left there
+  const bool first = learner.state().comm().rank() == 0;
+  if (first) remove_checkpoint(dir);  // what a killed process left there
   try {
     write_checkpoint(dir, learner, state, config, tokenizer);
   } catch (const Error& e) {
-    remove_checkpoint(dir);
+    if (first) remove_checkpoint(dir);
     fail("[checkpoint] step ", state.step, " could not be saved: ", e.what(), "; earlier checkpoints are intact");
   }
-  auto all = list_checkpoints(run_dir);
+  const auto all = first ? list_checkpoints(run_dir) : std::vector<CheckpointInfo>{};
   for (size_t i = 0; keep > 0 && i + static_cast<size_t>(keep) < all.size(); ++i) remove_checkpoint(all[i].path);
   return dir;
 }
 
-TrainState load_checkpoint(const std::string& path, Learner& learner) {
+namespace {
+
+// state.json, after the checksums of all files were compared.
+Json verified_state(const std::string& path) {
   const std::string text = read_file(path + "/state.json");
   if (read_file(path + "/complete") != hex(hash64(text)) + "\n")
     fail("[checkpoint] ", path, "/state.json: checksum mismatch; the file is damaged");
@@ -145,21 +124,39 @@ TrainState load_checkpoint(const std::string& path, Learner& learner) {
     if (got != want)
       fail("[checkpoint] ", path, "/", f, ": checksum ", got, ", expected ", want, "; the file is damaged or cut off");
   }
-  TrainState s = state_from_json(j.at("state"));
-  read_tensors(path + "/model.safetensors", masters(learner));
-  read_tensors(path + "/optimizer.safetensors", moments(learner));
-  learner.weights().refresh_copy(learner.ctx());
+  return j;
+}
+
+}  // namespace
+
+TrainState load_checkpoint(const std::string& path, Learner& learner) {
+  Comm& comm = learner.state().comm();
+  std::string text;
+  together(comm, [&] {
+    if (comm.rank() == 0) text = verified_state(path).at("state").dump();
+  });
+  text = gather_strings(comm, text)[0];
+  TrainState s = state_from_json(Json::parse(text, path + "/state.json"));
+  read_masters(path + "/model.safetensors", learner.state());
+  read_moments(path + "/optimizer.safetensors", learner.state());
   learner.set_step(s.optimizer_step);
   return s;
 }
 
 std::optional<TrainState> load_latest(const std::string& run_dir, Learner& learner) {
-  auto all = list_checkpoints(run_dir);
+  // Rank 0 looks, so that all try the same folders.
+  Comm& comm = learner.state().comm();
+  std::string found;
+  if (comm.rank() == 0)
+    for (const CheckpointInfo& c : list_checkpoints(run_dir)) found += c.path + "\n";
+  std::vector<std::string> all;
+  std::istringstream lines(gather_strings(comm, found)[0]);
+  for (std::string line; std::getline(lines, line);) all.push_back(line);
   if (all.empty()) return std::nullopt;
   for (size_t i = all.size(); i-- > 0;) {
     try {
-      return load_checkpoint(all[i].path, learner);
-    } catch (const Error& e) { log_warn(e.what(), i > 0 ? "; going back to " + all[i - 1].path : ""); }
+      return load_checkpoint(all[i], learner);
+    } catch (const Error& e) { log_warn(e.what(), i > 0 ? "; going back to " + all[i - 1] : ""); }
   }
   fail("[checkpoint] ", run_dir, ": none of its ", all.size(), " checkpoints can be read (see the warnings above)");
 }

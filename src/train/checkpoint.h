@@ -2,7 +2,8 @@
 // atomically: model.safetensors (f32 masters) with config.json, so that a checkpoint is a model folder; the tokenizer;
 // optimizer.safetensors (Adam's m and v); state.json with everything else and the XXH3 of the files before; and last
 // `complete`, which holds the XXH3 of state.json. Whatever kills the process, the newest folder with a `complete` is
-// whole (docs/formats.md, "checkpoint").
+// whole (docs/formats.md, "checkpoint"). The files do not know how many ranks wrote them, and any number of ranks at
+// any ZeRO level reads them. All ranks call these functions together and get the same result or Error.
 #pragma once
 #include <optional>
 

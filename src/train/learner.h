@@ -1,13 +1,14 @@
 // A model being trained: weights, gradients, Adam moments, and the one training step that pre-training, SFT, reward
 // modelling and PPO share. accumulate_*() run forward and backward on one micro-batch and add to the gradients;
 // apply() clips, updates and zeroes. Losses are linear in log-probs or values once their coefficients are known, so
-// each algorithm only computes coefficients.
+// each algorithm only computes coefficients. With several ranks (train/zero.h) each accumulates its own micro-batches,
+// and all go through the same number of rounds a step.
 #pragma once
 #include <functional>
 #include <map>
 #include <span>
 
-#include "model/model.h"
+#include "train/zero.h"
 
 namespace puyu {
 
@@ -50,6 +51,7 @@ class Learner {
  public:
   // trainable = false: no gradients and moments (reference and reward models).
   Learner(Weights weights, OptimizerOptions options, Recompute recompute, bool trainable = true);
+  Learner(Zero state, OptimizerOptions options, Recompute recompute);
 
   // Gradient of sum_t coef[t] * log p(target[t]). target < 0: not counted. Minimising a mean loss: coef = -1 / tokens.
   LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef);
@@ -63,31 +65,35 @@ class Learner {
   void values(const Batch& b, std::span<float> out);
   void accumulate_values(const Batch& b, const CoefFn& f, const SideLoss* side = nullptr);
 
+  // Several ranks: told before each micro-batch whether it is the step's last round; and the round of a rank that has
+  // no micro-batch in it, backward: accumulate_lm(), else logprobs().
+  void begin_round(bool last) { state_.begin_round(last); }
+  void idle_round(bool backward) { walk_parts(state_, weights().config, backward); }
+
   // grad_norm over all gradients, then clip, AdamW, bf16 copy, gradients = 0, step + 1.
   StepResult apply(double lr);
 
   // RoPE base for what follows (the long-context phase raises it); also stored in the config.
   void set_rope_theta(double theta);
 
-  Weights& weights() { return w_; }
+  Zero& state() { return state_; }
+  Weights& weights() { return state_.weights(); }
+  Model<Tensor>& gradients() { return state_.gradients(); }
   Ctx& ctx() { return ctx_; }
   int64_t step() const { return step_; }
   void set_step(int64_t s) { step_ = s; }
-  Model<Tensor>& gradients() { return grads_.tensors; }
-  Model<Tensor>& moment1() { return m_.tensors; }
-  Model<Tensor>& moment2() { return v_.tensors; }
   Recompute recompute() const { return recompute_; }
-  std::string memory() const;  // the table of arenas
+  std::vector<std::pair<std::string, int64_t>> memory() const;  // bytes of each part of this rank's memory, peaks
 
  private:
   Sequences sequences(const Batch& b);
   Tensor forward(const Batch& b, Pass* pass);
+  void leave_head() { state_.leave(state_.weights().config.num_layers + 1, Use::kForward); }
   LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f);
 
-  Weights w_;
+  Zero state_;
   OptimizerOptions options_;
   Recompute recompute_;
-  TensorSet grads_, m_, v_;
   std::unique_ptr<Arena> activations_, scratch_, tables_;
   Ctx ctx_;
   Tensor rope_table_;

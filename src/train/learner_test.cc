@@ -111,7 +111,9 @@ TEST(Learner, ApplyClipsByTheGlobalNormAndZeroes) {
   OptimizerOptions o;
   o.clip_grad_norm = 0.5, o.weight_decay = 0;
   Learner l(random_weights(Head::kLanguage), o, Recompute::kNone);
-  auto grads = list(l.weights(), l.gradients()), m = list(l.weights(), l.moment1());
+  auto grads = list(l.weights(), l.gradients());
+  std::vector<Tensor> m;
+  l.state().each_slice(Zero::Set::kMoment1, false, [&](const Zero::Slice& s) { m.push_back(s.data); });
   Rng rng(2);
   double ss = 0;
   for (Tensor t : grads)

@@ -98,11 +98,11 @@ size_t Loader::pick() const {
   return best;
 }
 
-std::vector<MicroBatch> Loader::next(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens) {
-  CHECK(batch_tokens > 0 && seq_len > 0 && seq_len <= micro_tokens);
-  std::vector<MicroBatch> out(1);
+// The next tokens as one batch.
+MicroBatch Loader::read(int64_t tokens, int64_t seq_len) {
+  MicroBatch m;
   std::vector<int32_t> ids;
-  for (int64_t left = batch_tokens; left > 0;) {
+  for (int64_t left = tokens; left > 0;) {
     const size_t i = pick();
     Source& source = sources_[i];
     SourceState& s = state_[i];
@@ -112,14 +112,40 @@ std::vector<MicroBatch> Loader::next(int64_t batch_tokens, int64_t seq_len, int6
     ids.resize(static_cast<size_t>(n + !ends));
     source.shards[piece.shard].read(piece.begin + s.offset, n + !ends, ids.data());
     if (ends) ids.push_back(-1);
-    if (out.back().batch.tokens() + n > micro_tokens) out.emplace_back();
-    MicroBatch& m = out.back();
     m.batch.add(ids.data(), n);
     m.target.insert(m.target.end(), ids.begin() + 1, ids.end());
     m.counted += n - ends;
     s.offset += n, s.seen += n, s.taken += n, left -= n;
     if (done) s.offset = 0, ++s.index;
     if (s.index == static_cast<int64_t>(source.pieces.size())) s.index = 0, ++s.epoch;
+  }
+  return m;
+}
+
+std::vector<MicroBatch> Loader::next(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens) {
+  return next_share(batch_tokens, seq_len, micro_tokens, 0, 1).micros;
+}
+
+StepShare Loader::next_share(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens, int rank, int ranks) {
+  CHECK(batch_tokens > 0 && seq_len > 0 && seq_len <= micro_tokens && 0 <= rank && rank < ranks);
+  const MicroBatch all = read(batch_tokens, seq_len);
+  const std::vector<int32_t>& cu = all.batch.cu;
+  StepShare out;
+  out.counted = all.counted;
+  int64_t owner = -1, micros = 0, tokens = 0;  // of the rank whose share is being cut
+  for (size_t i = 0; i + 1 < cu.size(); ++i) {
+    const int64_t begin = cu[i], n = cu[i + 1] - begin, next_owner = (2 * begin + n) * ranks / (2 * batch_tokens);
+    if (next_owner != owner) owner = next_owner, micros = 0, tokens = micro_tokens;
+    const bool full = tokens + n > micro_tokens;
+    if (full) ++micros, tokens = 0;
+    tokens += n;
+    out.rounds = std::max(out.rounds, micros);
+    if (owner != rank) continue;
+    if (full) out.micros.emplace_back();
+    MicroBatch& m = out.micros.back();
+    m.batch.add(all.batch.ids.data() + begin, n);
+    m.target.insert(m.target.end(), all.target.begin() + begin, all.target.begin() + begin + n);
+    for (int64_t t = begin; t < begin + n; ++t) m.counted += all.target[static_cast<size_t>(t)] >= 0;
   }
   return out;
 }

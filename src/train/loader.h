@@ -1,8 +1,8 @@
 // From token shards to micro-batches. A step's samples are a function of seed and step alone: documents of a source,
 // long ones cut into pieces, come in an order shuffled anew each epoch, the source that is furthest behind its share of
 // the tokens comes next, and pieces longer than seq_len are cut there, the rest being that source's next sequence.
-// micro_tokens only says how the step's sequences are grouped, so it changes memory, not the loss. The state is four
-// integers a source.
+// micro_tokens only says how the step's sequences are grouped, so it changes memory, not the loss, and with several
+// ranks each takes its share of the same sequences. The state is four integers a source.
 #pragma once
 #include "base/json.h"
 #include "data/shard.h"
@@ -14,6 +14,14 @@ struct MicroBatch {
   Batch batch;
   std::vector<int32_t> target;  // the next token of the document, also across a cut; -1 at the document's end
   int64_t counted = 0;          // targets that are not -1
+};
+
+// What one rank computes of a step. Ranks go through `rounds` together; one with fewer micro-batches has none in the
+// last.
+struct StepShare {
+  std::vector<MicroBatch> micros;
+  int64_t rounds = 0;   // micro-batches of the rank that has most
+  int64_t counted = 0;  // targets of all ranks that are not -1
 };
 
 struct SourceState {
@@ -39,6 +47,8 @@ class Loader {
   void set_mixture(const std::vector<double>& weights);
   // The next batch_tokens tokens. seq_len <= micro_tokens.
   std::vector<MicroBatch> next(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens);
+  // The same tokens, of which each of `ranks` ranks gets those sequences whose middle lies in its equal share of them.
+  StepShare next_share(int64_t batch_tokens, int64_t seq_len, int64_t micro_tokens, int rank, int ranks);
 
   const std::vector<SourceState>& state() const { return state_; }
   void restore(std::vector<SourceState> state);  // Error when it does not fit this data
@@ -56,6 +66,7 @@ class Loader {
  private:
   struct Source;
   size_t pick() const;
+  MicroBatch read(int64_t tokens, int64_t seq_len);
   std::vector<Source> sources_;
   std::vector<SourceState> state_;
   std::vector<double> share_;

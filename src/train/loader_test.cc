@@ -84,6 +84,47 @@ TEST_F(LoaderTest, MicroTokensOnlyGroup) {
   for (int step = 0; step < 5; ++step) EXPECT_EQ(all_ids(a.next(100, 16, 16)), all_ids(b.next(100, 16, 100)));
 }
 
+// Ranks that are put together again are the one rank's step, whatever their number; no rank has more rounds than it
+// says.
+TEST_F(LoaderTest, RanksShareTheSequencesOfOneRank) {
+  write_shard(dir + "/s", make_documents(50, 30, 3));
+  const std::vector<DataSource> data{{"s", dir + "/s", 1, -1}};
+  for (int ranks : {1, 2, 3, 4, 7, 50})
+    for (int64_t batch : {1, 20, 100, 333}) {
+      Loader whole(data, 1, 64);
+      for (int step = 0; step < 4; ++step) {
+        const auto state = whole.state();
+        const StepShare all = whole.next_share(batch, 16, 32, 0, 1);
+        std::vector<int32_t> ids, target;
+        int64_t counted = 0, rounds = 0, least = batch, most = 0;
+        for (int r = 0; r < ranks; ++r) {
+          Loader l(data, 1, 64);
+          l.restore(state);
+          const StepShare mine = l.next_share(batch, 16, 32, r, ranks);
+          EXPECT_EQ(l.state(), whole.state());
+          EXPECT_EQ(mine.counted, all.counted);
+          EXPECT_LE(static_cast<int64_t>(mine.micros.size()), mine.rounds);
+          rounds = std::max(rounds, static_cast<int64_t>(mine.micros.size()));
+          int64_t tokens = 0;
+          for (const MicroBatch& m : mine.micros) {
+            EXPECT_LE(m.batch.tokens(), 32);
+            ids.insert(ids.end(), m.batch.ids.begin(), m.batch.ids.end());
+            target.insert(target.end(), m.target.begin(), m.target.end());
+            counted += m.counted, tokens += m.batch.tokens();
+          }
+          least = std::min(least, tokens), most = std::max(most, tokens);
+          if (r == ranks - 1) { EXPECT_EQ(mine.rounds, rounds); }
+        }
+        EXPECT_EQ(ids, all_ids(all.micros));
+        std::vector<int32_t> want;
+        for (const MicroBatch& m : all.micros) want.insert(want.end(), m.target.begin(), m.target.end());
+        EXPECT_EQ(target, want);
+        EXPECT_EQ(counted, all.counted);
+        EXPECT_LE(most - least, 2 * 16);  // a sequence at either border
+      }
+    }
+}
+
 TEST_F(LoaderTest, MixtureFollowsTheWeightsToOneSequence) {
   write_shard(dir + "/a", make_documents(100, 50, 1));
   write_shard(dir + "/b", make_documents(5, 20, 2));

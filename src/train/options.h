@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/mesh.h"
 #include "train/learner.h"
 
 namespace puyu {
@@ -43,6 +44,21 @@ struct PhaseOptions {
   }
 };
 
+// How several ranks (mpirun -n N puyu train ...) share the work. Nothing here changes what is trained, but for
+// rounding.
+struct ParallelOptions {
+  Mesh mesh;
+  int64_t zero = 1;
+  double patience = 600;
+  template <class F>
+  void fields(F&& f) {
+    mesh.fields(f);
+    f("zero", zero,
+      "what data ranks do not all keep whole: 1 = optimizer state, 2 = gradients too, 3 = weights too; 0 = nothing");
+    f("patience", patience, "seconds to wait for another rank before giving up with its number");
+  }
+};
+
 struct TrainOptions {
   ModelConfig model;
   std::string init_from;
@@ -57,6 +73,7 @@ struct TrainOptions {
   int64_t warmup_steps = 100;
   double min_lr_ratio = 0.1;
   OptimizerOptions optimizer;
+  ParallelOptions parallel;
   std::vector<PhaseOptions> phases;
   std::vector<DataSource> data, valid;
   int64_t valid_every = 0;
@@ -77,7 +94,7 @@ struct TrainOptions {
     f("dtype", dtype, "f32 or bf16: type of activations and of the weights that compute; masters are f32");
     f("recompute", recompute, "none, selective (norms and SwiGLU) or full (whole blocks): less memory, more time");
     f("seed", seed, "initial weights and order of the data");
-    f("threads", threads, "CPU threads; 0 = all");
+    f("threads", threads, "CPU threads of each rank; 0 = all, shared between the ranks on a machine");
     f("batch_tokens", batch_tokens, "tokens per optimizer step");
     f("micro_tokens", micro_tokens, "most tokens in one forward and backward; bounds memory, not the result");
     f("lr", lr, "peak learning rate");
@@ -91,10 +108,11 @@ struct TrainOptions {
     f("log_every", log_every, "steps between lines on the terminal; metrics.jsonl has every step");
     f("stop_at", stop_at, "stop and save after this step; 0 = run to the end");
     f("max_skipped", max_skipped, "give up after this many steps in a row with an inf or NaN gradient");
-    f("peak_tflops", peak_tflops, "this machine's peak in TFLOP/s, for MFU (puyu bench limits); 0 = print no MFU");
+    f("peak_tflops", peak_tflops, "peak of one rank in TFLOP/s, for MFU (puyu bench limits); 0 = print no MFU");
     f("verify_data", verify_data, "check the shards' checksums before the run");
     f("model", model, "shape of the model");
     f("optimizer", optimizer, "AdamW");
+    f("parallel", parallel, "several ranks");
     f("phases", phases, "phases, one after the other");
     f("data", data, "training data");
     f("valid", valid, "validation sets, each reported by name");

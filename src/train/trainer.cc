@@ -1,8 +1,12 @@
 #include "train/trainer.h"
 
+#include <sched.h>
+#include <unistd.h>
+
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <utility>
 
@@ -15,7 +19,9 @@
 #include "text/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/loader.h"
+#include "train/memory.h"
 #include "train/schedule.h"
+#include "train/state_files.h"
 
 namespace puyu {
 namespace {
@@ -33,16 +39,41 @@ Recompute parse_recompute(const std::string& s) {
   return s == "full" ? Recompute::kFull : s == "selective" ? Recompute::kSelective : Recompute::kNone;
 }
 
-Learner make_learner(const TrainOptions& o) {
+// The ranks of `world` are all data ranks; other meshes are refused, with what would be possible.
+void check_mesh(const TrainOptions& o, const ModelConfig& c, const Comm& world) {
+  const Mesh& m = o.parallel.mesh;
+  fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers});
+  if (m.tensor > 1 || m.pipeline > 1)
+    fail("[train] parallel.", m.tensor > 1 ? "tensor" : "pipeline", ": tensor and pipeline ranks are not there yet; ",
+         "leave both at 1: all ", world.size(), " ranks then split the batch, and parallel.zero = 3 splits the memory");
+}
+
+Learner make_learner(const TrainOptions& o, Comm& world) {
   const DType dtype = parse_dtype(o.dtype);
-  if (!o.init_from.empty()) {
-    Arena scratch("load", 1 << 20);
-    Ctx ctx{Device::kCpu, &scratch};
-    return {load_model(ctx, o.init_from, Head::kLanguage, dtype), o.optimizer, parse_recompute(o.recompute)};
-  }
-  Weights w = make_weights(o.model, Head::kLanguage, dtype);
-  init_weights(w, static_cast<uint64_t>(o.seed));
-  return {std::move(w), o.optimizer, parse_recompute(o.recompute)};
+  const auto source = o.init_from.empty() ? nullptr : open_model_source(o.init_from);
+  const ModelConfig config = source ? source->config() : o.model;
+  check_mesh(o, config, world);
+  Zero state(config, Head::kLanguage, dtype, world, static_cast<int>(o.parallel.zero));
+  Arena scratch("load", 1 << 20);
+  Ctx ctx{Device::kCpu, &scratch};
+  state.fill([&](const FlatTensor& t, size_t index, Tensor whole) {
+    if (source)
+      source->read(ctx, t.name, whole);
+    else
+      init_tensor(whole, t.spec, t.layer, static_cast<uint64_t>(o.seed), index);
+  });
+  return {std::move(state), o.optimizer, parse_recompute(o.recompute)};
+}
+
+// Ranks on one machine share its cores, unless the launcher or the user has said otherwise.
+void share_threads(const TrainOptions& o, const Comm& world) {
+  if (o.threads > 0) return set_num_threads(static_cast<int>(o.threads));
+  if (world.size() == 1 || std::getenv("OMP_NUM_THREADS")) return;
+  cpu_set_t mine;
+  CPU_ZERO(&mine);
+  const auto online = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
+  if (::sched_getaffinity(0, sizeof mine, &mine) == 0 && CPU_COUNT(&mine) < online) return;
+  set_num_threads(std::max(1, online / world.ranks_on_node()));
 }
 
 std::string hex(uint64_t v) {
@@ -53,13 +84,20 @@ std::string hex(uint64_t v) {
 
 struct ValidSet {
   std::string name;
-  std::vector<MicroBatch> batches;
+  StepShare share;
 };
 
 struct LmTotals {
   LmSums sums;
   double squared_lengths = 0;  // of the sequences: attention's share of the FLOPs
   void add(const LmSums& s) { sums.logp += s.logp, sums.tokens += s.tokens, sums.correct += s.correct; }
+  // Of all ranks, known to each.
+  void add_ranks(Comm& comm) {
+    double v[] = {sums.logp, static_cast<double>(sums.tokens), static_cast<double>(sums.correct), squared_lengths};
+    sum_over_ranks(comm, v);
+    sums.logp = v[0], sums.tokens = static_cast<int64_t>(v[1]), sums.correct = static_cast<int64_t>(v[2]);
+    squared_lengths = v[3];
+  }
   double mean(double v) const { return v / static_cast<double>(sums.tokens); }
 };
 
@@ -71,39 +109,47 @@ int64_t longest_sequence(const TrainOptions& o) {
 
 class Trainer {
  public:
-  Trainer(const TrainOptions& o, std::string run_dir, bool resume);
+  Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world);
   TrainReport run();
 
  private:
   void enter_phase(size_t phase);
   void check_data();
   bool step();  // false: interrupted before it was done, nothing changed but the gradients
-  bool accumulate(const std::vector<MicroBatch>& micros, LmTotals& totals);
+  bool accumulate(const StepShare& share, LmTotals& totals);
   std::vector<ValidLoss> validate();
   void log_step(const StepMetrics& m);
+  void log_memory();
   void save();
+  bool stop_asked() { return any_rank(world_, interrupted()); }
+  bool first() const { return world_.rank() == 0; }
 
   const TrainOptions& o_;
+  Comm& world_;
   std::string run_dir_;
   Learner learner_;
   Loader loader_;
   std::vector<ValidSet> valid_;
   TrainState state_;  // after the last whole step
   size_t phase_ = 0;
-  std::optional<RunLog> log_;
+  std::optional<RunLog> log_;  // of rank 0
   TrainReport report_;
   Clock::time_point start_ = Clock::now(), last_save_ = Clock::now();
   int64_t saved_step_ = -1;
 };
 
-Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume)
+Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world)
     : o_(o),
+      world_(world),
       run_dir_(std::move(run_dir)),
-      learner_(make_learner(o)),
+      learner_(make_learner(o, world)),
       loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data) {
-  make_directories(run_dir_);
-  if (!resume && (file_exists(run_dir_ + "/metrics.jsonl") || !list_checkpoints(run_dir_).empty()))
-    fail("[train] ", run_dir_, " already holds a run; continue it with --resume or choose another --out");
+  together(world, [&] {
+    if (!first()) return;
+    make_directories(run_dir_);
+    if (!resume && (file_exists(run_dir_ + "/metrics.jsonl") || !list_checkpoints(run_dir_).empty()))
+      fail("[train] ", run_dir_, " already holds a run; continue it with --resume or choose another --out");
+  });
   if (auto saved = resume ? load_latest(run_dir_, learner_) : std::nullopt) state_ = std::move(*saved);
   check_data();
   if (state_.phase < 0 || state_.phase >= static_cast<int64_t>(o.phases.size()))
@@ -116,9 +162,10 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume)
     Loader l({v}, 0, longest_sequence(o), o.verify_data);
     if (l.tokenizer_fingerprint() != loader_.tokenizer_fingerprint())
       fail("[train] ", v.path, ": made with another tokenizer than the training data");
-    valid_.push_back(
-        {l.info()[0].name, l.next(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len, o.micro_tokens)});
+    valid_.push_back({l.info()[0].name, l.next_share(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len,
+                                                     o.micro_tokens, world.rank(), world.size())});
   }
+  if (!first()) return;
   log_.emplace(run_dir_, state_.step);
   TrainOptions copy = o;
   write_manifest(run_dir_, list_fields(copy));
@@ -145,20 +192,26 @@ void Trainer::enter_phase(size_t phase) {
   loader_.set_mixture(p.weights);
 }
 
-bool Trainer::accumulate(const std::vector<MicroBatch>& micros, LmTotals& totals) {
-  int64_t counted = 0;
-  for (const MicroBatch& m : micros) counted += m.counted;
-  if (counted == 0) fail("[train] step ", state_.step + 1, ": its documents are of one token each, nothing to predict");
+bool Trainer::accumulate(const StepShare& share, LmTotals& totals) {
+  if (share.counted == 0)
+    fail("[train] step ", state_.step + 1, ": its documents are of one token each, nothing to predict");
   std::vector<float> coef;
-  for (const MicroBatch& m : micros) {
-    if (interrupted()) return false;
-    coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(counted)));
+  for (int64_t round = 0; round < share.rounds; ++round) {
+    if (stop_asked()) return false;
+    learner_.begin_round(round + 1 == share.rounds);
+    if (round >= static_cast<int64_t>(share.micros.size())) {
+      learner_.idle_round(true);
+      continue;
+    }
+    const MicroBatch& m = share.micros[static_cast<size_t>(round)];
+    coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(share.counted)));
     totals.add(learner_.accumulate_lm(m.batch, m.target, coef));
     for (size_t i = 1; i < m.batch.cu.size(); ++i) {
       const double n = m.batch.cu[i] - m.batch.cu[i - 1];
       totals.squared_lengths += n * n;
     }
   }
+  totals.add_ranks(world_);
   return true;
 }
 
@@ -170,13 +223,15 @@ bool Trainer::step() {
   const int64_t batch_tokens = p.batch_tokens ? p.batch_tokens : o_.batch_tokens;
   StepMetrics m;
   m.phase = p.name, m.lr = learning_rate(o_, state_.step);
-  const auto micros = loader_.next(batch_tokens, p.seq_len, o_.micro_tokens);
+  const double waited = learner_.state().wait_seconds();
+  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, world_.rank(), world_.size());
   m.data_seconds = lap(t);
   LmTotals totals;
-  if (!accumulate(micros, totals)) return false;
+  if (!accumulate(share, totals)) return false;
   m.model_seconds = lap(t);
   const StepResult r = learner_.apply(m.lr);
   m.optimizer_seconds = lap(t);
+  m.reduce_seconds = learner_.state().wait_seconds() - waited;
 
   m.step = ++state_.step;
   state_.phase = static_cast<int64_t>(phase_);
@@ -188,14 +243,17 @@ bool Trainer::step() {
   m.tokens = totals.sums.tokens, m.consumed_tokens = state_.consumed_tokens;
   m.seconds = std::chrono::duration<double>(t - begin).count();
   const auto tokens = static_cast<double>(batch_tokens);
-  m.tgs = tokens / m.seconds;
+  m.tgs = tokens / m.seconds / world_.size();
   const double flops = learner_.weights().config.train_flops_per_token(totals.squared_lengths / tokens);
   if (o_.peak_tflops > 0) m.mfu = flops * m.tgs / (o_.peak_tflops * 1e12);
   const bool last = m.step == total_steps(o_);
   if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
   m.time = static_cast<double>(std::time(nullptr));
-  log_->add(m);
-  log_step(m);
+  if (m.step == report_.resumed_from + 1) log_memory();
+  if (first()) {
+    log_->add(m);
+    log_step(m);
+  }
 
   state_.skipped += r.skipped;
   state_.skipped_in_a_row = r.skipped ? state_.skipped_in_a_row + 1 : 0;
@@ -206,15 +264,23 @@ bool Trainer::step() {
   return true;
 }
 
+void Trainer::log_memory() {
+  const std::string table = memory_by_rank(world_, learner_.memory());
+  if (first()) log_info("memory\n", table);
+}
+
 std::vector<ValidLoss> Trainer::validate() {
   std::vector<ValidLoss> out;
   std::vector<float> logp;
   for (const ValidSet& set : valid_) {
     LmTotals totals;
-    for (const MicroBatch& m : set.batches) {
+    for (const MicroBatch& m : set.share.micros) {
       logp.resize(m.target.size());
       totals.add(learner_.logprobs(m.batch, m.target, logp));
     }
+    for (auto done = static_cast<int64_t>(set.share.micros.size()); done < set.share.rounds; ++done)
+      learner_.idle_round(false);
+    totals.add_ranks(world_);
     const double loss = -totals.mean(totals.sums.logp);
     out.push_back({set.name, loss, totals.mean(static_cast<double>(totals.sums.correct)), totals.sums.tokens});
     log_info("valid ", set.name, ": loss ", loss, "  ppl ", std::exp(loss));
@@ -227,7 +293,6 @@ void Trainer::log_step(const StepMetrics& m) {
     log_warn("step ", m.step, ": the gradient is inf or NaN; step skipped");
   else if (const auto& s = log_->steps(); s.size() > 1 && m.loss > 1.5 * s[s.size() - 2].loss)
     log_warn("step ", m.step, ": loss ", m.loss, " after ", s[s.size() - 2].loss, ": a spike");
-  if (m.step == report_.resumed_from + 1) log_info("memory\n", learner_.memory());
   const int64_t total = total_steps(o_);
   if (m.step % o_.log_every != 0 && m.step != total && m.step != report_.resumed_from + 1) return;
   const double per_step = seconds_since(start_) / static_cast<double>(m.step - report_.resumed_from);
@@ -238,9 +303,11 @@ void Trainer::log_step(const StepMetrics& m) {
                 long(m.step), long(total), m.loss, std::exp(m.loss), m.accuracy, m.grad_norm, m.lr, m.tgs,
                 100 * m.data_seconds / m.seconds, 100 * m.model_seconds / m.seconds,
                 100 * m.optimizer_seconds / m.seconds);
+  char reduce[32] = "";
+  if (world_.size() > 1) std::snprintf(reduce, sizeof reduce, " (waits %.0f%%)", 100 * m.reduce_seconds / m.seconds);
   char mfu[32] = "";
   if (m.mfu > 0) std::snprintf(mfu, sizeof mfu, "  mfu %.1f%%", 100 * m.mfu);
-  log_info(text, mfu, "  ETA ", format_duration(per_step * static_cast<double>(total - m.step)));
+  log_info(text, reduce, mfu, "  ETA ", format_duration(per_step * static_cast<double>(total - m.step)));
 }
 
 void Trainer::save() {
@@ -254,26 +321,29 @@ void Trainer::save() {
 
 TrainReport Trainer::run() {
   const int64_t total = total_steps(o_), end = o_.stop_at > 0 ? std::min(o_.stop_at, total) : total;
+  if (world_.size() > 1) log_info(world_.size(), " data ranks, ZeRO ", o_.parallel.zero);
   log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
            format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
            state_.step ? cat(", resumed at step ", state_.step) : "");
-  while (state_.step < end && !interrupted()) {
+  while (state_.step < end && !stop_asked()) {
     if (!step()) break;
     const bool by_steps = o_.checkpoint_every > 0 && state_.step % o_.checkpoint_every == 0;
-    const bool by_time = o_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * o_.checkpoint_minutes;
-    if (by_steps || by_time) save();
+    const bool late = o_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * o_.checkpoint_minutes;
+    if (by_steps || any_rank(world_, late)) save();
   }
   if (state_.step > 0) save();
   report_.interrupted = state_.step < total;
   if (!report_.interrupted) {
     report_.model_dir = run_dir_ + "/model";
-    save_model(report_.model_dir, learner_.weights(), learner_.weights().compute);
-    copy_tokenizer(o_.tokenizer, report_.model_dir);
+    write_model_folder(report_.model_dir, learner_.state(), learner_.weights().compute);
+    together(world_, [&] {
+      if (first()) copy_tokenizer(o_.tokenizer, report_.model_dir);
+    });
   }
   for (const auto& s : loader_.info())
     log_info("data ", s.name, ": ", s.epochs, " epochs of ", format_count(static_cast<double>(s.tokens), "tokens"));
   report_.skipped = state_.skipped;
-  report_.steps = log_->steps();
+  if (first()) report_.steps = log_->steps();
   return std::move(report_);
 }
 
@@ -286,10 +356,16 @@ const std::vector<ValidLoss>& TrainReport::valid() const {
   return none;
 }
 
-TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume) {
+TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume, Comm& world) {
   options.validate();
-  if (options.threads > 0) set_num_threads(static_cast<int>(options.threads));
-  return Trainer(options, run_dir, resume).run();
+  world.set_patience(options.parallel.patience);
+  share_threads(options, world);
+  if (world.rank() > 0) set_log_level(LogLevel::kError);  // one rank speaks for all
+  return Trainer(options, run_dir, resume, world).run();
+}
+
+TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume) {
+  return train(options, run_dir, resume, *self_comm());
 }
 
 }  // namespace puyu

@@ -37,7 +37,7 @@ class TrainerTest : public FolderTest {
     std::string out, text = read_file(dir + "/" + run + "/metrics.jsonl");
     for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
       StepMetrics m = metrics_from_json(Json::parse(std::string_view(text).substr(at, end - at)));
-      m.seconds = m.data_seconds = m.model_seconds = m.optimizer_seconds = m.tgs = m.time = 0;
+      m.seconds = m.data_seconds = m.model_seconds = m.optimizer_seconds = m.reduce_seconds = m.tgs = m.time = 0;
       out += to_json(m).dump() + "\n";
     }
     return out;

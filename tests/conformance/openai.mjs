@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import OpenAI from "openai";
-import { collect, failure, serve } from "./server.mjs";
+import { collect, failure, metrics, serve, until } from "./server.mjs";
 
 const url = await serve();
 const client = new OpenAI({ baseURL: url + "/v1", apiKey: "none", maxRetries: 0 });
@@ -99,7 +99,7 @@ test("n answers to each of several prompts, whole and streamed", async () => {
   assert.equal(ids.usage.prompt_tokens, 2 * tokens.length);
   assert.equal((await complete({ prompt: tokens })).choices[0].text, alone.choices[0].text);
   assert.equal((await failure(complete({ prompt: [99999999] }))).status, 400);
-  const refused = await failure(complete({ prompt: ["hello", "hello world ".repeat(400)] }));
+  const refused = await failure(complete({ prompt: ["hello", "hello world ".repeat(800)] }));
   assert.equal(refused.status, 400);  // all or none, and the first one's place is free again
 });
 
@@ -204,43 +204,17 @@ test("wrong types and values are 400 with the field's name", async () => {
     assert.equal(e.param, field);
     assert.equal(e.type, "invalid_request_error");
   }
-  const e = await failure(chat({ messages: [{ role: "king", content: "x" }] }));
-  assert.equal(e.param, "messages[0].role");
-});
-
-test("tools: required and named calls, streams, results in the history", async () => {
-  const city = { type: "object", properties: { city: { type: "string", maxLength: 6 }, unit: { enum: ["c", "f"] } }, required: ["city", "unit"] };
-  const tools = [
-    { type: "function", function: { name: "get_weather", description: "the weather", parameters: city } },
-    { type: "function", function: { name: "get_time", parameters: { type: "object", properties: {} } } },
+  const places = [
+    [[{ role: "king", content: "x" }], "messages[0].role"], [[{ content: "x" }], "messages[0].role"], [[7], "messages[0]"],
+    [[...messages, { role: "user", content: 7 }], "messages[1].content"],
+    [[{ role: "user", content: [{ type: "text", text: 7 }] }], "messages[0].content[0].text"],
+    [[{ role: "user", content: [{ type: "image_url", image_url: {} }] }], "messages[0].content[0]"],
+    [[{ role: "tool", content: "x" }], "messages[0].tool_call_id"],
   ];
-  const named = { type: "function", function: { name: "get_weather" } };
-  const body = { tools, tool_choice: named, max_tokens: 120 };
-  const { message, finish_reason } = (await chat(body)).choices[0];
-  assert.equal(finish_reason, "tool_calls");
-  assert.equal(message.content, null);
-  const [call] = message.tool_calls;
-  assert.match(call.id, /^call_/);
-  assert.equal(call.function.name, "get_weather");
-  const args = JSON.parse(call.function.arguments);
-  assert.deepEqual(Object.keys(args), ["city", "unit"]);
-  assert.ok(["c", "f"].includes(args.unit));
-  const required = (await chat({ ...body, tool_choice: "required" })).choices[0].message.tool_calls[0];
-  assert.ok(["get_weather", "get_time"].includes(required.function.name));
-  const final = await client.chat.completions.stream({ ...ask, ...body, stream: true }).finalChatCompletion();
-  assert.equal(final.choices[0].message.tool_calls[0].function.arguments, call.function.arguments);
-  assert.equal(final.choices[0].finish_reason, "tool_calls");
-  const history = [...messages, message, { role: "tool", tool_call_id: call.id, content: "22" }];
-  assert.equal(typeof (await chat({ messages: history, tools })).choices[0].message.content, "string");
-  assert.equal((await chat({ tools, tool_choice: "none" })).choices[0].message.content, (await chat()).choices[0].message.content);
-  // A call that is none is shown as it was written: the ids 505 to 511 are the specials, 509 is <|action_start|>.
-  const forced = { tools, logit_bias: { 509: 100 }, max_tokens: 6 };
-  const broken = (await chat(forced)).choices[0];
-  assert.equal(broken.finish_reason, "length");
-  assert.match(broken.message.content, /^<\|action_start\|><\|plugin\|>/);
-  const pieces = await collect(await chat({ ...forced, stream: true }));
-  assert.equal(pieces.map((c) => c.choices[0]?.delta.content ?? "").join(""), broken.message.content);
-  assert.equal((await failure(chat({ tools: [{ type: "function" }] }))).param, "tools[0].function");
+  for (const [turns, param] of places) assert.equal((await failure(chat({ messages: turns }))).param, param);
+  const completion = [["prompt", 7], ["prompt", [[]]], ["logprobs", 21], ["echo", "yes"], ["suffix", "x"], ["messages", messages]];
+  for (const [field, value] of completion)
+    assert.match((await failure(complete({ [field]: value }))).param, new RegExp(`^${field}`));
 });
 
 test("metrics in Prometheus' format", async () => {
@@ -258,9 +232,9 @@ test("an unknown model is 404", async () => {
 });
 
 test("too long a prompt is 400 and says the limit", async () => {
-  const e = await failure(chat({ messages: [{ role: "user", content: "hello world ".repeat(400) }] }));
+  const e = await failure(chat({ messages: [{ role: "user", content: "hello world ".repeat(800) }] }));
   assert.equal(e.status, 400);
-  assert.match(e.message, /512/);
+  assert.match(e.message, /1024/);
 });
 
 test("a client that aborts in mid-stream frees its place", async () => {
@@ -282,6 +256,25 @@ test("a client that aborts in mid-stream frees its place", async () => {
   }
   const answer = await patient(() => other.chat.completions.create(ask));
   assert.equal(answer.usage.completion_tokens, 12);
+});
+
+test("an abort in mid-stream frees everything at once, and is counted as one", async () => {
+  const one = await serve();
+  const other = new OpenAI({ baseURL: one + "/v1", apiKey: "none", maxRetries: 0 });
+  const aborted = 'puyu_answers_total{reason="aborted"}';
+  assert.equal((await metrics(one))[aborted], 0);
+  for (const [i, path] of ["chat/completions", "responses"].entries()) {
+    const long = { model: "tiny", temperature: 1, stream: true, ignore_eos: true };
+    const stream = path === "responses"
+      ? await other.responses.create({ ...long, input: "hello", max_output_tokens: 900 })
+      : await other.chat.completions.create({ ...long, messages, max_tokens: 300, n: 3 });
+    let pieces = 0;
+    for await (const _ of stream) if (++pieces > 8) break;  // leaving the loop aborts
+    const after = await until(() => metrics(one), (m) => m.puyu_sequences_running + m.puyu_sequences_waiting === 0);
+    assert.equal(after.puyu_kv_tokens_used, 0);
+    assert.equal(after.puyu_requests_pending, 0);
+    assert.equal(after[aborted], i === 0 ? 3 : 4);
+  }
 });
 
 test("keys and origins", async () => {

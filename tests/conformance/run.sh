@@ -12,4 +12,5 @@ trap 'rm -rf "$scratch"' EXIT
 "$make_model" "$scratch/tiny"
 cp "$here"/*.mjs "$dir/"  # beside node_modules, where node looks for packages
 cd "$dir"
+export OMP_WAIT_POLICY=passive  # as in ./test: on shared cores a waiting thread must not spin
 PUYU=$puyu MODEL=$scratch/tiny node "$script"

@@ -37,3 +37,25 @@ export async function collect(stream) {
   for await (const chunk of stream) out.push(chunk);
   return out;
 }
+
+export const post = (url, body) =>
+  fetch(url, { method: "POST", body: JSON.stringify(body) }).then((r) => r.json());
+
+// The numbers of /metrics by name and labels.
+export async function metrics(url) {
+  const lines = (await (await fetch(url + "/metrics")).text()).split("\n").filter((l) => l && !l.startsWith("#"));
+  return Object.fromEntries(lines.map((l) => [l.slice(0, l.lastIndexOf(" ")), Number(l.slice(l.lastIndexOf(" ")))]));
+}
+
+// Asks until the answer is what is waited for.
+export async function until(ask, done) {
+  for (let i = 0; i < 1000; ++i) {
+    const answer = await ask();
+    if (done(answer)) return answer;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  throw new Error("waited in vain");
+}
+
+// A logit_bias with which the tiny model calls a tool as soon as it may: the id of <|action_start|>.
+export const callsAtOnce = { 509: 100 };

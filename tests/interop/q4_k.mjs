@@ -6,7 +6,7 @@ import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 const { PUYU, MAKE_MODEL } = process.env;
 const run = (...args) => execFileSync(args[0], args.slice(1), { stdio: ["ignore", "pipe", "inherit"] }).toString();
-run(MAKE_MODEL, "wide", "256");
+run(MAKE_MODEL, "wide", "blocks", "prompts.json");
 run(PUYU, "convert", "wide", "wide.gguf", "--to", "gguf", "--dtype", "q4_k");
 
 const llama = await getLlama({ gpu: false, build: "never", logLevel: LlamaLogLevel.error });

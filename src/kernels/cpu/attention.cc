@@ -43,7 +43,8 @@ void multiply(const Micro& m, float* c, int64_t ldc, const uint32_t* a, const ui
   const int64_t pa = ceil_div(rows, m.mr), pb = width / m.nr;
   for (int64_t j = 0; j < pb; ++j)
     for (int64_t i = 0; i < pa; ++i)
-      multiply_panels(m, c + i * m.mr * ldc + j * m.nr, ldc, a, i, pa, b, j, pb, m.blocks(k), add);
+      multiply_panels(m, c + i * m.mr * ldc + j * m.nr, ldc, a, i, pa, imin(m.mr, rows - i * m.mr), b, j, pb,
+                      m.blocks(k), add);
 }
 
 template <class T>

@@ -58,6 +58,33 @@ void embedding_backward(Ctx&, Tensor dtable, Tensor dy, const int32_t* ids) {
   });
 }
 
+void add_bias(Ctx&, Tensor y, Tensor b) {
+  const int64_t rows = y.shape[0], n = y.shape[1];
+  with_type(y.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    T *p = y.as<T>(), *bias = b.as<T>();
+#pragma omp parallel for schedule(static) if (rows * n > 65536)
+    for (int64_t t = 0; t < rows; ++t)
+      for (int64_t j = 0; j < n; j += 16)
+        store_n(p + t * n + j, load_n(p + t * n + j, n - j) + load_n(bias + j, n - j), n - j);
+  });
+}
+void add_bias_backward(Ctx&, Tensor db, Tensor dy) {
+  const int64_t rows = dy.shape[0], n = dy.shape[1];
+  float* g = db.as<float>();
+  // Threads split the columns, so each sum has one order.
+  with_type(dy.dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const T* p = dy.as<T>();
+#pragma omp parallel for schedule(static) if (rows * n > 65536)
+    for (int64_t j = 0; j < n; j += 16) {
+      vf sum = load_n(g + j, n - j);
+      for (int64_t t = 0; t < rows; ++t) sum += load_n(p + t * n + j, n - j);
+      store_n(g + j, sum, n - j);
+    }
+  });
+}
+
 void rope(Ctx&, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse) {
   const int64_t rows = qkv.shape[0], hd = heads.dim, group = heads.group();
   const float sign = inverse ? -1.0f : 1.0f;

@@ -106,11 +106,17 @@ void quantize_groups(Ctx&, Tensor q, Tensor scale, Tensor zero, Tensor w) {
 }
 
 int64_t packed_int4_bytes(const Ctx&, int64_t N, int64_t K, DType act) {
+  if (act == DType::kI8) return packed_w4a8_bytes(N, K);
   const Micro& m = micro_for(act == DType::kBF16);
   return ceil_div(K, chunk_k(m)) * ceil_div(N, m.nr) * chunk_bytes(m);
 }
 
 Tensor pack_weight_int4(Ctx&, void* dst, Tensor q, Tensor scale, Tensor zero, DType act) {
+  if (act == DType::kI8) {
+    pack_w4a8(dst, q, scale, zero);
+    q.data = dst, q.dtype = DType::kI4, q.layout = Layout::kPackedA8;
+    return q;
+  }
   const Micro& m = micro_for(act == DType::kBF16);
   const int64_t N = q.shape[0], K = q.shape[1], groups = ceil_div(K, kQuantGroup), panels = ceil_div(N, m.nr);
   const auto* from = static_cast<const uint8_t*>(q.data);
@@ -143,8 +149,9 @@ Tensor pack_weight_int4(Ctx&, void* dst, Tensor q, Tensor scale, Tensor zero, DT
 
 void linear_int4(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
   const int64_t M = x.shape[0], K = x.shape[1], N = w.shape[0];
-  matmul(ctx, {x.data, x.dtype, K, true, M, K}, {w.data, x.dtype, K, true, N, K}, static_cast<const uint32_t*>(w.data),
-         {.c = y.data, .type = y.dtype, .ld = N, .residual = residual.data, .unpack = unpack_panel});
+  const Micro& m = micro_for(x.dtype == DType::kBF16);
+  matmul(ctx, {&m, pack_plain, nullptr, unpack_panel, chunk_bytes(m) / 4}, {x.data, x.dtype, K, true, M, K}, N, w.data,
+         {y.data, y.dtype, N, residual.data});
 }
 
 }  // namespace puyu::cpu::PUYU_ISA

@@ -21,20 +21,58 @@ PackedInt8 parts(const Micro& m, void* data, int64_t N, int64_t K) {
 
 typedef int8_t vc __attribute__((vector_size(16)));
 
+// The scale of a row and its inverse.
+struct RowScale {
+  float scale, inv;
+};
 template <class T>
-void quantize_row(int8_t* q, float* scale, const T* x, int64_t K) {
+PUYU_INLINE RowScale row_scale(const T* x, int64_t K) {
   vf most{};
   for (int64_t k = 0; k < K; k += 16) {
     vf v = load_n(x + k, K - k);
     most = vmax(most, v > 0 ? v : -v);
   }
-  const float max = lane_max(most), inv = max > 0 ? 127 / max : 0;
-  *scale = max / 127;
+  const float max = lane_max(most);
+  return {max / 127, max > 0 ? 127 / max : 0};
+}
+// x * inv rounded to the nearest: 1.5 * 2^23 + x has it in its low bits.
+PUYU_INLINE vc rounded(vf x, float inv) {
+  return __builtin_convertvector((vi)(x * inv + 12582912.0f) - 0x4b400000, vc);
+}
+
+template <class T>
+void quantize_row(int8_t* q, float* scale, const T* x, int64_t K) {
+  const RowScale s = row_scale(x, K);
+  *scale = s.scale;
   for (int64_t k = 0; k < K; k += 16) {
-    vf t = load_n(x + k, K - k) * inv + 12582912.0f;  // 1.5 * 2^23: the low bits are the rounded number
-    vc c = __builtin_convertvector((vi)t - 0x4b400000, vc);
+    vc c = rounded(load_n(x + k, K - k), s.inv);
     __builtin_memcpy(q + k, &c, static_cast<size_t>(imin(16, K - k)));
   }
+}
+
+// Quantises as it packs: the numbers are those of quantize_rows, plus the micro-kernel's offset.
+void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float* row_scales) {
+  const int64_t step = kBlock * 4, i0 = panel * o.rows(m), rows = imin(o.rows(m), o.outer - i0), blocks = m.blocks(o.k);
+  const auto offset = static_cast<int8_t>(m.offset);
+  auto block = [&](int64_t kb) {
+    return dst + (kb / kChunk * panels + panel) * m.a_chunk() + kb % kChunk * m.mr * kBlock;
+  };
+  with_type(o.type, [&](auto tag) {
+    using T = decltype(tag);
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* x = static_cast<const T*>(o.p) + (i0 + r) * o.ld;
+      const RowScale s = row_scale(x, o.k);
+      row_scales[i0 + r] = s.scale;
+      for (int64_t kb = 0; kb < blocks; ++kb)
+        for (int64_t i = 0; i < 4; ++i) {
+          const int64_t k = kb * step + i * 16;
+          const vc c = (k < o.k ? rounded(load_n(x + k, o.k - k), s.inv) : vc{}) + offset;
+          __builtin_memcpy(block(kb) + r * kBlock + i * 4, &c, 16);
+        }
+    }
+  });
+  for (int64_t kb = 0; kb < blocks; ++kb)
+    __builtin_memset(block(kb) + rows * kBlock, 0, static_cast<size_t>(m.mr - rows) * 64);
 }
 
 }  // namespace
@@ -81,11 +119,10 @@ Tensor pack_weight_int8(Ctx&, void* dst, Tensor q, Tensor scale) {
 void linear_int8(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
   const int64_t M = x.shape[0], K = x.shape[1], N = w.shape[0];
   ScratchScope scope(*ctx.scratch);
-  Tensor q = ctx.scratch->alloc(DType::kI8, {M, K}), scale = ctx.scratch->alloc(DType::kF32, {M});
-  PUYU_ISA::quantize_rows(ctx, q, scale, x);
+  float* scale = ctx.scratch->alloc_array<float>(M);
   const PackedInt8 p = parts(micro_int8(), w.data, N, K);
-  const Dequant dequant{static_cast<const float*>(scale.data), p.scale, p.offset};
-  matmul(ctx, {q.data, DType::kI8, K, true, M, K}, {w.data, DType::kI8, K, true, N, K}, p.panels,
+  const Dequant dequant{scale, p.scale, p.offset};
+  matmul(ctx, {&micro_int8(), pack_quantized, scale}, {x.data, x.dtype, K, true, M, K}, N, p.panels,
          {y.data, y.dtype, N, residual.data, &dequant});
 }
 

@@ -10,7 +10,7 @@ constexpr int64_t kTileM = 384, kTileN = 384;  // largest C block of one job, f3
 // Tiles of mr x nr one after another, each contiguous: rows a power of two apart would share cache sets.
 struct Scratch {
   alignas(64) float c[(kTileM + kMaxMr) * (kTileN + kMaxNr)];
-  alignas(64) uint32_t b[kChunk * kBlock * kMaxNr];  // one panel's chunk, when B is unpacked as it is used
+  alignas(64) uint32_t b[kChunk * (kBlock + 1) * kMaxNr];  // one panel's chunk, when B is unpacked as it is used
 };
 
 // The tile whose first element is (m0, n0) of C.
@@ -33,80 +33,147 @@ void store_tile(const float* c, int64_t nr, int64_t rows, int64_t cols, int64_t 
     }
 }
 
-// Rows [m0, m1) and columns [n0, n1) of C, both starting at panel borders.
-void block_job(const Micro& m, const uint32_t* a, int64_t pa, const uint32_t* b, int64_t pb, int64_t k, int64_t m0,
-               int64_t m1, int64_t n0, int64_t n1, const MatmulOut& out, Scratch& scratch) {
-  const int64_t blocks = m.blocks(k), tile = m.mr * m.nr;
-  const int64_t i0 = m0 / m.mr, i1 = ceil_div(m1, m.mr), j0 = n0 / m.nr, j1 = ceil_div(n1, m.nr);
-  auto tile_at = [&](int64_t i, int64_t j) { return scratch.c + ((j - j0) * (i1 - i0) + i - i0) * tile; };
-  const int64_t rows = i1 - i0, runs = rows * (j1 - j0), last = ceil_div(blocks, kChunk) - 1;
-  auto run = [&](int64_t chunk, int64_t r) {
-    const int64_t i = i0 + r % rows, j = j0 + r / rows;
-    if (out.unpack && i == i0) out.unpack(m, scratch.b, b, chunk, j, pb);
-    (m1 - i * m.mr <= 16 && m.run_few ? m.run_few : m.run)(tile_at(i, j), m.nr, a + (chunk * pa + i) * m.a_chunk(),
-                                                           out.unpack ? scratch.b : b + (chunk * pb + j) * m.b_chunk(),
-                                                           imin(kChunk, blocks - chunk * kChunk), chunk > 0);
-  };
+// What all jobs of one product share.
+struct Product {
+  const Micro& m;
+  const Form& form;
+  const uint32_t *a, *b;
+  int64_t M, N, K;
+  int64_t rows;  // of a panel of A
+  int64_t a_panels, b_panels;
+  const MatmulOut& out;
+};
+
+// The panels of A that a job has, one after another for each of its panels of B.
+struct Place {
+  int64_t i0, i1, j0, j1, i = i0, j = j0;
+  int64_t tile() const { return (j - j0) * (i1 - i0) + i - i0; }
+  void next() {
+    if (++i == i1) i = i0, ++j;
+  }
+};
+
+// One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
+// memory works while all of them compute.
+Ahead ahead_of(const Product& p, int64_t chunk, const Place& at) {
+  constexpr int64_t kNear = 2048;
+  const int64_t passes = at.i1 - at.i0, pass = at.i - at.i0, bytes = p.form.b_chunk() * 4;
+  const auto* all = reinterpret_cast<const char*>(p.b);
+  const char* here = all + (chunk * p.b_panels + at.j) * bytes;
+  if (passes == 1) return {here + kNear, here + kNear + 64, 128};
+  const bool more = at.j + 1 < at.j1;
+  if (pass > 1 || (!more && (chunk + 1) * kChunk >= p.m.blocks(p.K))) return nothing_ahead(here);
+  const char* next = more ? here + bytes : all + ((chunk + 1) * p.b_panels + at.j0) * bytes;
+  return {next + bytes / 2 * pass, here, 64};
+}
+
+// Chunk `chunk` of K at one place, into the job's tile there.
+void run_chunk(const Product& p, int64_t chunk, const Place& at, Scratch& scratch) {
+  const Micro& m = p.m;
+  const uint32_t* b = p.b + (chunk * p.b_panels + at.j) * p.form.b_chunk();
+  const Ahead ahead = ahead_of(p, chunk, at);
+  if (p.form.unpack) {
+    if (at.i == at.i0) p.form.unpack(m, scratch.b, p.b, chunk, at.j, p.b_panels);
+    b = scratch.b;
+  }
+  m.run[imin(p.rows, p.M - at.i * p.rows) - 1](scratch.c + at.tile() * m.mr * m.nr, m.nr,
+                                               p.a + (chunk * p.a_panels + at.i) * m.a_chunk(), b,
+                                               imin(kChunk, m.blocks(p.K) - chunk * kChunk), chunk > 0, ahead);
+}
+
+// A panels [i0, i1) times B panels [j0, j1).
+void block_job(const Product& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, Scratch& scratch) {
+  const Micro& m = p.m;
+  const int64_t runs = (i1 - i0) * (j1 - j0), last = ceil_div(m.blocks(p.K), kChunk) - 1;
   m.begin();
-  for (int64_t chunk = 0; chunk < last; ++chunk)
-    for (int64_t r = 0; r < runs; ++r) run(chunk, r);
-  with_type(out.type, [&](auto tag) {
+  for (int64_t chunk = 0; chunk < last; ++chunk) {
+    Place at{i0, i1, j0, j1};
+    for (int64_t r = 0; r < runs; ++r, at.next()) run_chunk(p, chunk, at, scratch);
+  }
+  with_type(p.out.type, [&](auto tag) {
     using T = decltype(tag);
-    auto store = [&](int64_t r) {
-      const int64_t i = i0 + r % rows, j = j0 + r / rows;
-      store_tile<T>(tile_at(i, j), m.nr, imin(m.mr, m1 - i * m.mr), imin(m.nr, n1 - j * m.nr), i * m.mr, j * m.nr, out);
+    Place at{i0, i1, j0, j1}, done = at;
+    auto store = [&] {
+      store_tile<T>(scratch.c + done.tile() * m.mr * m.nr, m.nr, imin(p.rows, p.M - done.i * p.rows),
+                    imin(m.nr, p.N - done.j * m.nr), done.i * p.rows, done.j * m.nr, p.out);
+      done.next();
     };
     // A tile leaves a few tiles after it was finished: its own store has reached the cache by then, and the writing
     // overlaps the next products.
     constexpr int64_t kLag = 3;
-    for (int64_t r = 0; r < runs + kLag; ++r) {
-      if (r < runs) run(last, r);
-      if (r >= kLag) store(r - kLag);
+    for (int64_t r = 0; r < runs; ++r, at.next()) {
+      run_chunk(p, last, at, scratch);
+      if (r >= kLag) store();
     }
+    for (int64_t r = 0; r < imin(runs, kLag); ++r) store();
   });
 }
 
-// Block sides: large for reuse, smaller when there would be too few jobs for the threads.
-int64_t tile_side(int64_t total, int64_t panel, int64_t largest, int64_t want_jobs) {
-  int64_t side = largest / panel * panel;
-  while (side > panel && ceil_div(total, side) < want_jobs) side = ceil_div(side / 2, panel) * panel;
-  return side;
+// C is cut into rows x cols jobs of nearly the same size: as few as their size allows, yet several a thread, so that a
+// thread that was held up can be helped, and as many for each.
+struct Jobs {
+  int64_t rows, cols;
+};
+Jobs jobs_for(const Product& p, int64_t threads) {
+  const int64_t rows = ceil_div(p.a_panels, kTileM / p.m.mr);
+  int64_t cols = imax(ceil_div(p.b_panels, kTileN / p.m.nr), ceil_div(4 * threads, rows));
+  if (rows % threads != 0) cols = ceil_div(cols, threads) * threads;
+  return {rows, imin(cols, p.b_panels)};
 }
 
-}  // namespace
+// Panels of nearly the same number of rows: 16 rows are 8 and 8, not 12 and 4.
+int64_t panel_rows(const Micro& m, int64_t M) {
+  const int64_t even = ceil_div(M, ceil_div(M, m.mr));
+  return ceil_div(even, m.row_step) * m.row_step;
+}
 
-void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed_b, const MatmulOut& out) {
-  const Micro& m = a.type == DType::kI8 ? micro_int8() : micro_for(a.type == DType::kBF16 && b.type == DType::kBF16);
-  const int64_t M = a.outer, N = b.outer, K = a.k;
-  const int64_t pm = ceil_div(M, m.mr), pn = ceil_div(N, m.nr);
+void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N, const void* packed_b,
+              const MatmulOut& out) {
+  const Micro& m = *form.micro;
+  const int64_t M = a.outer, K = a.k, pn = ceil_div(N, m.nr);
+  a.panel_rows = panel_rows(m, M);
+  const int64_t pm = ceil_div(M, a.panel_rows);
   ScratchScope scope(*ctx.scratch);
   auto* pa = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.a_size(K, pm)));
   uint32_t* pb = nullptr;
-  if (!packed_b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.b_size(K, pn)));
+  if (b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.b_size(K, pn)));
   const int threads = omp_get_max_threads();
   auto* tiles = per_thread<Scratch>(ctx, threads);
-  const int64_t sm = tile_side(M, m.mr, kTileM, 1);
-  const int64_t sn = tile_side(N, m.nr, kTileN, ceil_div(4 * threads, ceil_div(M, sm)));
-  const int64_t jm = ceil_div(M, sm), jobs = jm * ceil_div(N, sn);
+  const Product p{m, form, pa, b ? pb : static_cast<const uint32_t*>(packed_b), M, N, K, a.panel_rows, pm, pn, out};
+  const Jobs jobs = jobs_for(p, threads);
 #pragma omp parallel if (M * N * K > 200000)
   {
-    if (!packed_b) {
+    if (b) {
 #pragma omp for schedule(static) nowait
-      for (int64_t p = 0; p < pn; ++p) pack_b(m, pb, b, p, pn);
+      for (int64_t i = 0; i < pn; ++i) pack_b(m, pb, *b, i, pn);
     }
 #pragma omp for schedule(static)
-    for (int64_t p = 0; p < pm; ++p) pack_a(m, pa, a, p, pm);
+    for (int64_t i = 0; i < pm; ++i) form.pack_a(m, pa, a, i, pm, form.row_scale);
 #pragma omp for schedule(dynamic, 1)
-    for (int64_t job = 0; job < jobs; ++job) {
-      const int64_t m0 = job % jm * sm, n0 = job / jm * sn;
-      block_job(m, pa, pm, packed_b ? packed_b : pb, pn, K, m0, imin(m0 + sm, M), n0, imin(n0 + sn, N), out,
+    for (int64_t job = 0; job < jobs.rows * jobs.cols; ++job) {
+      const int64_t r = job % jobs.rows, c = job / jobs.rows;
+      block_job(p, pm * r / jobs.rows, pm * (r + 1) / jobs.rows, pn * c / jobs.cols, pn * (c + 1) / jobs.cols,
                 tiles[omp_get_thread_num()]);
     }
   }
 }
 
+}  // namespace
+
+void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float*) {
+  pack_a(m, dst, o, panel, panels);
+}
+void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed_b, const MatmulOut& out) {
+  const Form form{&micro_for(a.type == DType::kBF16 && b.type == DType::kBF16), pack_plain};
+  multiply(ctx, form, a, packed_b ? nullptr : &b, b.outer, packed_b, out);
+}
+void matmul(Ctx& ctx, const Form& form, const Operand& a, int64_t N, const void* packed_b, const MatmulOut& out) {
+  multiply(ctx, form, a, nullptr, N, packed_b, out);
+}
+
 void linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, Tensor residual) {
   if (w.dtype == DType::kI8) return linear_int8(ctx, y, x, w, residual);
+  if (w.layout == Layout::kPackedA8) return linear_w4a8(ctx, y, x, w, residual);
   if (w.dtype == DType::kI4) return linear_int4(ctx, y, x, w, residual);
   const int64_t M = x.shape[0], K = x.shape[1], N = w.shape[0];
   matmul(ctx, {x.data, x.dtype, K, true, M, K}, {w.data, w.dtype, K, true, N, K},

@@ -35,10 +35,11 @@ PUYU_INLINE nvf nsplat(const float* p) {
 }
 PUYU_INLINE void nstore(float* p, nvf v) { *reinterpret_cast<nvf_u*>(p) = v; }
 
-void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add) {
-  nvf acc[kMr][kNv];
+template <int R>
+void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, const Ahead&) {
+  nvf acc[R][kNv];
 #pragma GCC unroll 12
-  for (int r = 0; r < kMr; ++r)
+  for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) acc[r][v] = add ? nload(c + r * ldc + v * kLanes) : nvf{};
   const float* fa = reinterpret_cast<const float*>(a);
@@ -48,14 +49,14 @@ void run_f32(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_
 #pragma GCC unroll 2
       for (int v = 0; v < kNv; ++v) bv[v] = nload(b + v * kLanes);
 #pragma GCC unroll 12
-      for (int r = 0; r < kMr; ++r) {
+      for (int r = 0; r < R; ++r) {
         nvf av = nsplat(fa + r * kBlock + k);
 #pragma GCC unroll 2
         for (int v = 0; v < kNv; ++v) acc[r][v] += av * bv[v];
       }
     }
 #pragma GCC unroll 12
-  for (int r = 0; r < kMr; ++r)
+  for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) nstore(c + r * ldc + v * kLanes, acc[r][v]);
 }
@@ -64,8 +65,9 @@ typedef int32_t nvi __attribute__((vector_size(kBytes)));
 typedef int32_t nvi_u __attribute__((vector_size(kBytes), aligned(4), may_alias));
 
 // int8 without instructions for it: bytes widened one by one. Right everywhere, fast nowhere.
-void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add) {
-  for (int r = 0; r < kMr; ++r) {
+template <int R>
+void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add, const Ahead&) {
+  for (int r = 0; r < R; ++r) {
     nvi acc[kNv] = {};
     for (int64_t k = 0; k < kblocks * kBlock; ++k) {
       const auto w = static_cast<int32_t>(a[(k / kBlock * kMr + r) * kBlock + k % kBlock]);
@@ -83,52 +85,60 @@ void run_int8(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64
 }
 
 #ifdef PUYU_ISA_avx512
-// u8 x s8: A's bytes become a + 128, which the caller takes back with the columns' sums.
+// u8 x s8, or with kSignedA s8 x u8. For s8 x s8 A's bytes are packed as a + 128, which the caller takes back with the
+// columns' sums.
+template <int R, bool kSignedA>
 __attribute__((target("avx512vnni"))) void run_vnni(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                    int64_t kblocks, bool add) {
-  __m512i acc[kMr][kNv];
+                                                    int64_t kblocks, bool add, const Ahead& from) {
+  Ahead ahead = from;
+  __m512i acc[R][kNv];
 #pragma GCC unroll 12
-  for (int r = 0; r < kMr; ++r)
+  for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) acc[r][v] = add ? _mm512_loadu_si512(c + r * ldc + v * 16) : _mm512_setzero_si512();
   for (int64_t kb = 0; kb < kblocks; ++kb, a += kMr * kBlock)
     for (int k = 0; k < kBlock; ++k, b += kNr) {
+      ahead.next();
       __m512i bv[kNv];
 #pragma GCC unroll 2
       for (int v = 0; v < kNv; ++v) bv[v] = _mm512_loadu_si512(b + v * 16);
 #pragma GCC unroll 12
-      for (int r = 0; r < kMr; ++r) {
-        __m512i av = _mm512_set1_epi32(static_cast<int>(a[r * kBlock + k] ^ 0x80808080u));
+      for (int r = 0; r < R; ++r) {
+        __m512i av = _mm512_set1_epi32(static_cast<int>(a[r * kBlock + k]));
 #pragma GCC unroll 2
-        for (int v = 0; v < kNv; ++v) acc[r][v] = _mm512_dpbusd_epi32(acc[r][v], av, bv[v]);
+        for (int v = 0; v < kNv; ++v)
+          acc[r][v] = kSignedA ? _mm512_dpbusd_epi32(acc[r][v], bv[v], av) : _mm512_dpbusd_epi32(acc[r][v], av, bv[v]);
       }
     }
 #pragma GCC unroll 12
-  for (int r = 0; r < kMr; ++r)
+  for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) _mm512_storeu_si512(c + r * ldc + v * 16, acc[r][v]);
 }
+template <int R>
 __attribute__((target("avx512bf16"))) void run_bf16(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b,
-                                                    int64_t kblocks, bool add) {
-  __m512 acc[kMr][kNv];
+                                                    int64_t kblocks, bool add, const Ahead& from) {
+  Ahead ahead = from;
+  __m512 acc[R][kNv];
 #pragma GCC unroll 12
-  for (int r = 0; r < kMr; ++r)
+  for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) acc[r][v] = add ? _mm512_loadu_ps(c + r * ldc + v * 16) : _mm512_setzero_ps();
   for (int64_t kb = 0; kb < kblocks; ++kb, a += kMr * kBlock)
     for (int k = 0; k < kBlock; ++k, b += kNr) {
+      ahead.next();
       __m512bh bv[kNv];
 #pragma GCC unroll 2
       for (int v = 0; v < kNv; ++v) bv[v] = (__m512bh)_mm512_loadu_si512(b + v * 16);
 #pragma GCC unroll 12
-      for (int r = 0; r < kMr; ++r) {
+      for (int r = 0; r < R; ++r) {
         __m512bh av = (__m512bh)_mm512_set1_epi32(static_cast<int>(a[r * kBlock + k]));
 #pragma GCC unroll 2
         for (int v = 0; v < kNv; ++v) acc[r][v] = _mm512_dpbf16_ps(acc[r][v], av, bv[v]);
       }
     }
 #pragma GCC unroll 12
-  for (int r = 0; r < kMr; ++r)
+  for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) _mm512_storeu_ps(c + r * ldc + v * 16, acc[r][v]);
 }
@@ -143,10 +153,11 @@ __attribute__((target("amx-tile"))) void begin_amx() {
   static const TileConfig config;
   _tile_loadconfig(&config);
 }
-// kRows 32 or 16: half the tiles when no more rows are there. Words of two bf16, or of four int8 with kInt8.
+// kRows 32 or 16. Words of two bf16, or of four int8 with kInt8.
 template <int kRows, bool kInt8>
 __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void run_amx(float* c, int64_t ldc, const uint32_t* a,
-                                                                   const uint32_t* b, int64_t kblocks, bool add) {
+                                                                   const uint32_t* b, int64_t kblocks, bool add,
+                                                                   const Ahead&) {
   constexpr bool kBoth = kRows == 32;
   const int64_t row = ldc * 4;
   float* lower = c + 16 * ldc;
@@ -187,13 +198,39 @@ __attribute__((target("amx-tile,amx-bf16,amx-int8"))) void run_amx(float* c, int
   if constexpr (kBoth) _tile_stored(2, lower, row);
   if constexpr (kBoth) _tile_stored(3, lower + 16, row);
 }
-const Micro kBf16 = {kMr, kNr, 2, run_bf16, nothing};
-const Micro kAmx = {32, 32, 2, run_amx<32, false>, begin_amx, 0, run_amx<16, false>};
-const Micro kVnni = {kMr, kNr, 4, run_vnni, nothing, 128};
-const Micro kAmxInt8 = {32, 32, 4, run_amx<32, true>, begin_amx, 0, run_amx<16, true>};
+template <int R>
+constexpr Micro::Run kVnniOf = run_vnni<R, false>;
+template <int R>
+constexpr Micro::Run kVnniSignedOf = run_vnni<R, true>;
+#define PUYU_ROWS(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>, f<7>, f<8>, f<9>, f<10>, f<11>, f<12>}
+const Micro::Run kRunBf16[kMr] = PUYU_ROWS(run_bf16), kRunVnni[kMr] = PUYU_ROWS(kVnniOf),
+                 kRunVnniSigned[kMr] = PUYU_ROWS(kVnniSignedOf), kRunF32[kMr] = PUYU_ROWS(run_f32),
+                 kRunInt8[kMr] = PUYU_ROWS(run_int8);
+// Half the tiles for 16 rows or fewer.
+template <bool kInt8>
+struct AmxRuns {
+  Micro::Run run[32];
+  constexpr AmxRuns() : run() {
+    for (int r = 0; r < 32; ++r) run[r] = r < 16 ? run_amx<16, kInt8> : run_amx<32, kInt8>;
+  }
+};
+constexpr AmxRuns<false> kRunAmx;
+constexpr AmxRuns<true> kRunAmxInt8;
+const Micro kBf16 = {kMr, kNr, 2, kRunBf16, nothing};
+const Micro kAmx = {32, 32, 2, kRunAmx.run, begin_amx, 0, 16};
+const Micro kVnni = {kMr, kNr, 4, kRunVnni, nothing, 128};
+const Micro kVnniSigned = {kMr, kNr, 4, kRunVnniSigned, nothing};
+const Micro kAmxInt8 = {32, 32, 4, kRunAmxInt8.run, begin_amx, 0, 16};
+#elif defined(PUYU_ISA_avx2)
+#define PUYU_ROWS(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>}
+const Micro::Run kRunF32[kMr] = PUYU_ROWS(run_f32), kRunInt8[kMr] = PUYU_ROWS(run_int8);
+#else
+#define PUYU_ROWS(f) {f<1>, f<2>, f<3>, f<4>}
+const Micro::Run kRunF32[kMr] = PUYU_ROWS(run_f32), kRunInt8[kMr] = PUYU_ROWS(run_int8);
 #endif
-const Micro kF32 = {kMr, kNr, 1, run_f32, nothing};
-const Micro kInt8 = {kMr, kNr, 4, run_int8, nothing};
+#undef PUYU_ROWS
+const Micro kF32 = {kMr, kNr, 1, kRunF32, nothing};
+const Micro kInt8 = {kMr, kNr, 4, kRunInt8, nothing};
 
 }  // namespace
 
@@ -204,6 +241,9 @@ const Micro& micro_for([[maybe_unused]] bool bf16) {
 #endif
   return kF32;
 }
+#ifdef PUYU_ISA_avx512
+const Micro& micro_int8_uint8() { return kVnniSigned; }
+#endif
 const Micro& micro_int8() {
 #ifdef PUYU_ISA_avx512
   if (features().amx_int8) return kAmxInt8;

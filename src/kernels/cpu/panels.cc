@@ -83,35 +83,60 @@ PUYU_INLINE void load_block(WordBlock& b, const Operand& o, int64_t i0, int64_t 
   const T* src = static_cast<const T*>(o.p);
   const bool pairs = per_word == 2;
   const int64_t kn = 16 * per_word, ni = imin(16, o.outer - i0), nk = imin(kn, o.k - k0);
+  const int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni, all_cols = o.k_contiguous ? kn : 16;
+  static const T zeros[64] = {};
   T edge[32 * 64];
   int64_t ld = o.ld;
   const T* p = src + (o.k_contiguous ? i0 * ld + k0 : k0 * ld + i0);
-  if (ni < 16 || nk < kn) {  // at the border: copy what is there into zeros
-    __builtin_memset(edge, 0, sizeof edge);
-    int64_t rows = o.k_contiguous ? ni : nk, cols = o.k_contiguous ? nk : ni;
+  if (cols < all_cols) {  // at the border: copy what is there into zeros
+    __builtin_memset(edge, 0, sizeof(T) * static_cast<size_t>(rows * all_cols));
     for (int64_t r = 0; r < rows; ++r)
-      __builtin_memcpy(edge + r * 64, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
-    p = edge, ld = 64;
+      __builtin_memcpy(edge + r * all_cols, p + r * ld, sizeof(T) * static_cast<size_t>(cols));
+    p = edge, ld = all_cols;
   }
+  auto row = [&](int64_t r) { return r < rows ? p + r * ld : zeros; };
   if (o.k_contiguous) {
-    for (int r = 0; r < 16; ++r) words_along_k(b.w[r], p + r * ld, pairs);
+    for (int r = 0; r < 16; ++r) words_along_k(b.w[r], row(r), pairs);
   } else if constexpr (sizeof(T) == 1) {
     __builtin_unreachable();
   } else if (pairs) {
-    for (int r = 0; r < 16; ++r) words_across(b.w[r], p + 2 * r * ld, p + (2 * r + 1) * ld, true);
+    for (int r = 0; r < 16; ++r) words_across(b.w[r], row(2 * r), row(2 * r + 1), true);
   } else {
-    for (int r = 0; r < 16; ++r) words_across(b.w[r], p + r * ld, p + r * ld, false);
+    for (int r = 0; r < 16; ++r) words_across(b.w[r], row(r), row(r), false);
   }
   if (o.k_contiguous != by_outer) transpose(b);
 }
 
+// Rows that are contiguous along K: copied, row by row of each block.
+template <class T>
+void pack_a_rows(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
+  const int64_t step = kBlock * m.per_word, i0 = panel * o.rows(m), rows = imin(o.rows(m), o.outer - i0);
+  const T* src = static_cast<const T*>(o.p) + i0 * o.ld;
+  const bool pairs = m.per_word == 2;
+  for (int64_t kb = 0; kb < m.blocks(o.k); ++kb) {
+    uint32_t* out = dst + (kb / kChunk * panels + panel) * m.a_chunk() + kb % kChunk * m.mr * kBlock;
+    const int64_t k0 = kb * step, nk = o.k - k0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const T* p = src + r * o.ld + k0;
+      T edge[64] = {};
+      if (nk < step) {
+        __builtin_memcpy(edge, p, sizeof(T) * static_cast<size_t>(nk));
+        p = edge;
+      }
+      words_along_k(out + r * kBlock, p, pairs);
+    }
+    __builtin_memset(out + rows * kBlock, 0, static_cast<size_t>(m.mr - rows) * 64);
+  }
+}
+
 template <class T>
 void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
+  if (o.k_contiguous) return pack_a_rows<T>(m, dst, o, panel, panels);
   const int64_t step = 16 * m.per_word;
   WordBlock b;
   for (int64_t kb = 0; kb < m.blocks(o.k); ++kb)
     for (int64_t r0 = 0; r0 < m.mr; r0 += 16) {
-      const int64_t i0 = panel * m.mr + r0, rows = imin(16, m.mr - r0);
+      const int64_t i0 = panel * o.rows(m) + r0, rows = imin(16, m.mr - r0);
       uint32_t* out = dst + (kb / kChunk * panels + panel) * m.a_chunk() + (kb % kChunk * m.mr + r0) * kBlock;
       if (i0 >= o.outer) {
         __builtin_memset(out, 0, static_cast<size_t>(rows) * 64);
@@ -143,9 +168,7 @@ void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
 }  // namespace
 
 void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
-  if (o.type == DType::kI8)
-    pack_a_typed<int8_t>(m, dst, o, panel, panels);
-  else if (o.type == DType::kF32)
+  if (o.type == DType::kF32)
     pack_a_typed<float>(m, dst, o, panel, panels);
   else
     pack_a_typed<BF16>(m, dst, o, panel, panels);

@@ -13,45 +13,69 @@ inline constexpr int64_t kBlock = 16;  // words
 inline constexpr int64_t kChunk = 8;   // blocks; an A and a B panel of one chunk fit L1
 inline constexpr int64_t kMaxMr = 32, kMaxNr = 32;
 
+// What a kernel asks memory for while it computes: two cache lines a word of K.
+struct Ahead {
+  const char *first, *second;
+  int64_t step;
+  PUYU_INLINE void next() {
+    __builtin_prefetch(first), __builtin_prefetch(second);
+    first += step, second += step;
+  }
+};
+
+// Lines that are in the cache already.
+PUYU_INLINE Ahead nothing_ahead(const void* here) {
+  return {static_cast<const char*>(here), static_cast<const char*>(here), 0};
+}
+
 struct Micro {
   int mr, nr;
   int per_word;  // elements in a word: 1 f32, 2 bf16, 4 int8
   // c [mr x nr, row stride ldc] = or += a * b over kblocks blocks of K; for int8 c holds int32.
-  void (*run)(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add);
-  void (*begin)();                  // once per thread before run (AMX tile shapes)
-  int offset = 0;                   // added to the elements of A by the kernel (int8 by way of uint8)
-  decltype(run) run_few = nullptr;  // run for 16 rows at most, the same bits; null: there is none
+  using Run = void (*)(float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t kblocks, bool add,
+                       const Ahead& ahead);
+  const Run* run;        // [mr]: run[r - 1] computes the panel's first r rows, each the same bits as in run[mr - 1]
+  void (*begin)();       // once per thread before run (AMX tile shapes)
+  int offset = 0;        // what A's elements are packed with on top (int8 by way of uint8)
+  int row_step = 1;      // a panel's rows cost the same up to the next multiple
+  int a_words = kBlock;  // words of a block and row of A, and of a block and column of B: more or less than kBlock
+  int b_words = kBlock;  // where scales stand among the numbers or two numbers share a byte (w4a8.cc)
 
   int64_t blocks(int64_t k) const { return ceil_div(k, per_word * kBlock); }
   // Sizes in words. A chunk of one panel, and a whole operand of `panels` panels.
-  int64_t a_chunk() const { return kChunk * kBlock * mr; }
-  int64_t b_chunk() const { return kChunk * kBlock * nr; }
+  int64_t a_chunk() const { return kChunk * a_words * mr; }
+  int64_t b_chunk() const { return kChunk * b_words * nr; }
   int64_t a_size(int64_t k, int64_t panels) const { return ceil_div(blocks(k), kChunk) * panels * a_chunk(); }
   int64_t b_size(int64_t k, int64_t panels) const { return ceil_div(blocks(k), kChunk) * panels * b_chunk(); }
 };
 // The best micro-kernel for operands of this type: bf16 pairs where the machine multiplies them, else f32.
 const Micro& micro_for(bool bf16);
 const Micro& micro_int8();
+#ifdef PUYU_ISA_avx512
+const Micro& micro_int8_uint8();  // A int8, B uint8; for machines with VNNI
+#endif
 
-// A matrix to be packed (int8: k_contiguous only), `outer` rows (of A) or columns (of B) by k. k_contiguous: element
-// (i, k) at p[i * ld + k], else at p[k * ld + i].
+// A matrix to be packed (int8: as B, and k_contiguous only), `outer` rows (of A) or columns (of B) by k. k_contiguous:
+// element (i, k) at p[i * ld + k], else at p[k * ld + i].
 struct Operand {
   const void* p;
   DType type;
   int64_t ld;
   bool k_contiguous;
   int64_t outer, k;
+  int64_t panel_rows = 0;  // of A, in each panel but the last; 0: as many as it holds
+  int64_t rows(const Micro& m) const { return panel_rows ? panel_rows : m.mr; }
 };
 // Packs panel number `panel` of `panels` of the operand into the packed matrix at dst; elements outside are zero.
 void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
 void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
 
-// c [mr x nr] (+)= A panel i of pa times B panel j of pb, blocks [0, blocks) of K.
+// c [rows x nr] (+)= the first rows of A panel i of pa times B panel j of pb, blocks [0, blocks) of K.
 PUYU_INLINE void multiply_panels(const Micro& m, float* c, int64_t ldc, const uint32_t* a, int64_t i, int64_t pa,
-                                 const uint32_t* b, int64_t j, int64_t pb, int64_t blocks, bool add) {
+                                 int64_t rows, const uint32_t* b, int64_t j, int64_t pb, int64_t blocks, bool add) {
   for (int64_t chunk = 0; chunk * kChunk < blocks; ++chunk)
-    m.run(c, ldc, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
-          imin(kChunk, blocks - chunk * kChunk), add || chunk > 0);
+    m.run[rows - 1](c, ldc, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
+                    imin(kChunk, blocks - chunk * kChunk), add || chunk > 0, nothing_ahead(a));
 }
 
 }  // namespace puyu::cpu::PUYU_ISA

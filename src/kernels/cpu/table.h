@@ -22,6 +22,8 @@ struct Table {
   decltype(&proto::linear) linear;
   decltype(&proto::linear_dx) linear_dx;
   decltype(&proto::linear_dw) linear_dw;
+  decltype(&proto::add_bias) add_bias;
+  decltype(&proto::add_bias_backward) add_bias_backward;
   decltype(&proto::packed_weight_bytes) packed_weight_bytes;
   decltype(&proto::pack_weight) pack_weight;
   decltype(&proto::quantize_rows) quantize_rows;

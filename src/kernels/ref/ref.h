@@ -41,6 +41,13 @@ Vec<S> linear(const Vec<S>& x, const Vec<S>& w, int64_t M, int64_t N, int64_t K)
   return y;
 }
 
+// y[t] += b
+template <class S>
+Vec<S> add_bias(Vec<S> y, const Vec<S>& b) {
+  for (size_t i = 0; i < y.size(); ++i) y[i] += b[i % b.size()];
+  return y;
+}
+
 template <class S>
 Vec<S> rope(Vec<S> qkv, const Vec<int32_t>& pos, Heads h, double theta) {
   const int64_t g = h.group(), hd = h.dim;

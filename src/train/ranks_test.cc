@@ -1,0 +1,299 @@
+// Whole runs on several ranks: the curve of one rank, checkpoints that any layout continues, and kill -9 of any rank.
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <sstream>
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/signal.h"
+#include "comm/mpirun_test_util.h"
+#include "train/train_test_util.h"
+
+namespace puyu {
+namespace {
+using namespace test;
+
+// What a rank is told by the test that starts it.
+struct Order {
+  std::string dir, run;
+  bool resume = false;
+  TrainOptions options;
+  template <class F>
+  void fields(F&& f) {
+    f("dir", dir, ""), f("run", run, ""), f("resume", resume, ""), f("options", options, "");
+  }
+};
+
+// The work of one rank; started by the tests below.
+class RanksChild : public ::testing::Test {};
+TEST_F(RanksChild, Train) {
+  const char* at = std::getenv("PUYU_RANKS_CHILD");
+  if (!at) GTEST_SKIP() << "one rank of the tests below";
+  Order order;
+  load_config(order, read_file(at), at, {});
+  Comm& world = world_of_test();
+  write_file(cat(order.dir, "/up", world.rank()), "");
+  try {
+    train(order.options, order.dir + "/" + order.run, order.resume, world);
+  } catch (const Error& e) {
+    if (world.rank() > 0) ::usleep(500000);
+    std::fprintf(stderr, "rank %d: %s\n", world.rank(), e.what());
+    world.abort(1);
+  }
+}
+
+class TrainRanks : public FolderTest {
+ protected:
+  void SetUp() override {
+    if (const std::string why = no_mpirun(); !why.empty()) GTEST_SKIP() << why;
+    options = tiny_run(dir);
+    options.parallel.patience = 60;
+  }
+  std::string write_order(const std::string& run, bool resume) {
+    Order order{dir, run, resume, options};
+    write_file(dir + "/order.toml", to_toml(list_fields(order)));
+    return dir + "/order.toml";
+  }
+  Ran run(int ranks, const std::string& name, bool resume = false) {
+    return run_on_ranks(ranks, "RanksChild.Train", write_order(name, resume));
+  }
+  void run_well(int ranks, const std::string& name, bool resume = false) {
+    const Ran r = run(ranks, name, resume);
+    ASSERT_EQ(r.code, 0) << r.output;
+  }
+  std::vector<StepMetrics> curve(const std::string& run) {
+    std::vector<StepMetrics> out;
+    std::istringstream lines(read_file(dir + "/" + run + "/metrics.jsonl"));
+    for (std::string line; std::getline(lines, line);) out.push_back(metrics_from_json(Json::parse(line)));
+    return out;
+  }
+  std::string checkpoint(const std::string& run, int64_t step) {
+    char name[40];
+    std::snprintf(name, sizeof name, "/checkpoints/step-%06ld/", long(step));
+    return dir + "/" + run + name;
+  }
+  // The same bytes in the checkpoint, and the same curve up to it.
+  void expect_same_bits(const std::string& a, const std::string& b, int64_t step) {
+    for (const char* f : {"model.safetensors", "optimizer.safetensors", "config.json"})
+      EXPECT_TRUE(read_file(checkpoint(a, step) + f) == read_file(checkpoint(b, step) + f)) << f << " of " << b;
+    auto state = [&](const std::string& r) { return Json::parse(read_file(checkpoint(r, step) + "state.json")); };
+    EXPECT_EQ(state(a).at("state").dump(), state(b).at("state").dump());
+    const auto x = curve(a), y = curve(b);
+    ASSERT_GE(x.size(), static_cast<size_t>(step));
+    ASSERT_GE(y.size(), static_cast<size_t>(step));
+    for (size_t i = 0; i < static_cast<size_t>(step); ++i) {
+      EXPECT_EQ(x[i].step, y[i].step);
+      EXPECT_EQ(x[i].loss, y[i].loss) << "step " << i + 1;
+      EXPECT_EQ(x[i].grad_norm, y[i].grad_norm) << "step " << i + 1;
+    }
+  }
+  // The curve of one rank to rounding: Adam's first steps divide small gradients by themselves, so differences grow.
+  void expect_near(const std::string& a, const std::string& b) {
+    const auto x = curve(a), y = curve(b);
+    ASSERT_EQ(x.size(), y.size());
+    for (size_t i = 0; i < x.size(); ++i) {
+      EXPECT_EQ(x[i].tokens, y[i].tokens);
+      EXPECT_EQ(x[i].consumed_tokens, y[i].consumed_tokens);
+      EXPECT_NEAR(x[i].loss, y[i].loss, 1e-4) << b << " step " << i + 1;
+      EXPECT_NEAR(x[i].grad_norm, y[i].grad_norm, 1e-3 * x[i].grad_norm) << b << " step " << i + 1;
+      ASSERT_EQ(x[i].valid.size(), y[i].valid.size());
+      for (size_t v = 0; v < x[i].valid.size(); ++v) EXPECT_NEAR(x[i].valid[v].loss, y[i].valid[v].loss, 1e-4);
+    }
+  }
+  TrainOptions options;
+};
+
+TEST_F(TrainRanks, AnyNumberOfRanksTrainsTheRunOfOne) {
+  options.lr = 1e-3, options.batch_tokens = 131;  // 131 tokens do not split evenly
+  options.micro_tokens = 40;
+  train(options, dir + "/one", false);
+  for (int ranks : {2, 3, 4})
+    for (int64_t zero : {0, 3}) {
+      const std::string name = cat("ranks", ranks, "_zero", zero);
+      options.parallel.zero = zero;
+      run_well(ranks, name);
+      expect_near("one", name);
+    }
+  options.batch_tokens = 20, options.micro_tokens = 40;  // fewer sequences than ranks
+  train(options, dir + "/few", false);
+  options.parallel.zero = 2;
+  run_well(4, "few_on_four");
+  expect_near("few", "few_on_four");
+}
+
+TEST_F(TrainRanks, ResumeIsBitwiseAtAnyZeroLevel) {
+  for (const char* dtype : {"f32", "bf16"}) {
+    options.dtype = dtype, options.micro_tokens = 128;  // a micro-batch a step and rank: all levels are the same bits
+    options.stop_at = 0, options.parallel.zero = 1;
+    const std::string straight = cat("straight_", dtype), stopped = cat("stopped_", dtype);
+    run_well(3, straight);
+    const int64_t stops[] = {5, 8, 9, 12, 0};
+    for (int i = 0; i < 5; ++i) {
+      options.stop_at = stops[i], options.parallel.zero = (i + 3) % 4;
+      run_well(3, stopped, i > 0);
+    }
+    expect_same_bits(straight, stopped, 14);
+    EXPECT_TRUE(read_file(dir + "/" + straight + "/model/model.safetensors") ==
+                read_file(dir + "/" + stopped + "/model/model.safetensors"));
+  }
+}
+
+TEST_F(TrainRanks, AnotherNumberOfRanksGoesOn) {
+  options.lr = 1e-3;
+  train(options, dir + "/one", false);
+  options.stop_at = 3, options.parallel.zero = 3;
+  run_well(4, "many");
+  options.stop_at = 7, options.parallel.zero = 0;
+  run_well(2, "many", true);
+  options.stop_at = 9;
+  train(options, dir + "/many", true);
+  options.stop_at = 0, options.parallel.zero = 2;
+  run_well(3, "many", true);
+  expect_near("one", "many");
+  // What several ranks wrote is what one would have: resumed by one and saved again, the same bytes.
+  options.stop_at = 14;
+  std::filesystem::copy(dir + "/many", dir + "/again", std::filesystem::copy_options::recursive);
+  train(options, dir + "/again", true);
+  expect_same_bits("many", "again", 14);
+}
+
+TEST_F(TrainRanks, WhatCannotBeIsRefused) {
+  options.parallel.mesh.tensor = 3;
+  Ran r = run(2, "run");
+  EXPECT_NE(r.output.find("= 3 ranks, but 2 were started; the nearest possible mesh is"), std::string::npos)
+      << r.output;
+  options.parallel.mesh.tensor = 2;
+  r = run(2, "run");
+  EXPECT_NE(r.output.find("tensor and pipeline ranks are not there yet"), std::string::npos) << r.output;
+  options.parallel.mesh.tensor = 1, options.parallel.zero = 4;
+  r = run(2, "run");
+  EXPECT_NE(r.output.find("parallel.zero: expected 0, 1, 2 or 3, got 4"), std::string::npos) << r.output;
+  EXPECT_FALSE(file_exists(dir + "/run/metrics.jsonl"));
+  options.parallel.zero = 1, options.stop_at = 2;
+  run_well(2, "run");
+  r = run(2, "run");
+  EXPECT_NE(r.output.find("already holds a run"), std::string::npos) << r.output;
+  EXPECT_NE(r.code, 0);
+}
+
+TEST_F(TrainRanks, TheLogHasMemoryByRank) {
+  options.parallel.zero = 3, options.stop_at = 2;
+  const Ran r = run(2, "run");
+  EXPECT_NE(r.output.find("2 data ranks, ZeRO 3"), std::string::npos) << r.output;
+  EXPECT_NE(r.output.find("rank 0     rank 1"), std::string::npos) << r.output;
+  for (const char* part : {"weights", "gradients", "adam m", "adam v", "gathered weights", "activations", "total"})
+    EXPECT_NE(r.output.find(std::string(part) + "  "), std::string::npos) << part;
+  EXPECT_EQ(r.output.find("step 1/", r.output.find("step 1/") + 1), std::string::npos) << "two ranks log:\n"
+                                                                                       << r.output;
+}
+
+// mpirun as a process whose ranks can be killed.
+class Job {
+ public:
+  Job(int ranks, const std::string& order, const std::string& log) : log_(log) {
+    const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+    std::vector<std::string> words = mpirun_command(ranks);
+    words.insert(words.end(), {self, "--gtest_filter=RanksChild.Train"});
+    std::fflush(nullptr);
+    pid_ = fork();
+    if (pid_ != 0) return;
+    setenv("PUYU_RANKS_CHILD", order.c_str(), 1);
+    if (!freopen(log.c_str(), "w", stdout) || !freopen(log.c_str(), "a", stderr)) _exit(3);
+    std::vector<char*> argv;
+    for (std::string& w : words) argv.push_back(w.data());
+    argv.push_back(nullptr);
+    execvp(argv[0], argv.data());
+    _exit(2);
+  }
+  // Processes of this job by rank; -1: not started.
+  std::vector<pid_t> ranks(int n) const {
+    std::vector<pid_t> out(static_cast<size_t>(n), -1);
+    std::error_code ec;
+    for (const auto& task : std::filesystem::directory_iterator(cat("/proc/", pid_, "/task"), ec)) {
+      std::ifstream children(task.path() / "children");
+      for (pid_t child; children >> child;) {
+        std::ifstream in(cat("/proc/", child, "/environ"), std::ios::binary);
+        for (std::string v; std::getline(in, v, '\0');)
+          if (v.starts_with("OMPI_COMM_WORLD_RANK=")) out.at(std::stoul(v.substr(21))) = child;
+      }
+    }
+    return out;
+  }
+  // The exit code, or -1 when the job has not ended in time: it is then killed.
+  int wait(double seconds) {
+    int status = 0;
+    for (double t = 0; t < seconds; t += 0.01) {
+      if (waitpid(pid_, &status, WNOHANG) == pid_) return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+      ::usleep(10000);
+    }
+    for (pid_t p : ranks(8))
+      if (p > 0) ::kill(p, SIGKILL);
+    ::kill(pid_, SIGKILL);
+    waitpid(pid_, &status, 0);
+    return -1;
+  }
+  std::string output() const { return read_file(log_); }
+
+ private:
+  pid_t pid_;
+  std::string log_;
+};
+
+// A random rank of three is killed at a random moment, fifty times; each time the job ends and names it, and the run
+// goes on, at another ZeRO level. In the end it is the run that nothing happened to, bit for bit.
+class SlowTrainRanks : public TrainRanks {};
+TEST_F(SlowTrainRanks, KillMinusNineOfAnyRankAtAnyMoment) {
+  constexpr int kRanks = 3, kKills = 50;
+  options.phases[0].steps = 60, options.phases[1].steps = 100000;
+  options.micro_tokens = 128, options.checkpoint_every = 2, options.valid_every = 7;
+  Rng rng(static_cast<uint64_t>(getpid()));
+  int killed = 0, in_a_save = 0;
+  double to_first_save = 0;  // seconds from when the ranks have met
+  int64_t newest = 0, restarts_that_went_on = 0;
+  for (; killed < kKills; ++killed) {
+    options.parallel.zero = killed % 4;
+    for (int r = 0; r < kRanks; ++r) std::filesystem::remove(cat(dir, "/up", r));
+    Job job(kRanks, write_order("run", true), dir + "/log");
+    const auto victim = static_cast<size_t>(rng.below(kRanks));
+    // From when the ranks have met: before that mpirun is the one who starts them, and does not always name the dead.
+    for (int r = 0; r < kRanks; ++r)
+      for (int t = 0; !file_exists(cat(dir, "/up", r)); ++t) {
+        ASSERT_LT(t, 60000) << job.output();
+        ::usleep(1000);
+      }
+    if (killed == 0) {
+      const auto met = std::chrono::steady_clock::now();
+      while (list_checkpoints(dir + "/run").empty()) ::usleep(1000);
+      to_first_save = std::chrono::duration<double>(std::chrono::steady_clock::now() - met).count();
+    }
+    ::usleep(static_cast<useconds_t>(1e6 * 4 * to_first_save * rng.uniform()));
+    const pid_t pid = job.ranks(kRanks).at(victim);
+    ASSERT_GT(pid, 0) << job.output();
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    const int code = job.wait(60);
+    ASSERT_NE(code, -1) << "the job hangs without rank " << victim << ":\n" << job.output();
+    EXPECT_NE(code, 0);
+    EXPECT_NE(job.output().find(cat("process rank ", victim)), std::string::npos) << job.output();
+    std::error_code ec;
+    std::string last;
+    for (const auto& e : std::filesystem::directory_iterator(dir + "/run/checkpoints", ec))
+      last = std::max(last, e.path().string());
+    in_a_save += !last.empty() && !file_exists(last + "/complete");
+    const auto all = list_checkpoints(dir + "/run");
+    const int64_t now = all.empty() ? 0 : all.back().step;
+    ASSERT_GE(now, newest);
+    restarts_that_went_on += now > newest;
+    newest = now;
+  }
+  std::printf("%d kills, %d inside a save, %ld restarts got further, to step %ld\n", killed, in_a_save,
+              long(restarts_that_went_on), long(newest));
+  EXPECT_GT(restarts_that_went_on, 0);
+  options.stop_at = newest + 3, options.parallel.zero = 1;
+  run_well(kRanks, "run", true);
+  run_well(kRanks, "straight");
+  expect_same_bits("straight", "run", newest + 3);
+}
+
+}  // namespace
+}  // namespace puyu

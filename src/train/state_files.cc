@@ -1,0 +1,131 @@
+#include "train/state_files.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "model/hf_config.h"
+#include "tensor/safetensors.h"
+
+namespace puyu {
+namespace {
+
+struct NamedSet {
+  Zero::Set set;
+  std::string prefix;
+};
+const std::vector<NamedSet> kMasters{{Zero::Set::kMaster, ""}};
+const std::vector<NamedSet> kMoments{{Zero::Set::kMoment1, "m."}, {Zero::Set::kMoment2, "v."}};
+
+Tensor shape_of(const FlatTensor& t, DType dtype) {
+  Tensor out;
+  out.dtype = dtype, out.rank = t.spec.cols ? 2 : 1, out.shape[0] = t.spec.rows, out.shape[1] = t.spec.cols;
+  return out;
+}
+
+std::string_view bytes_of(Tensor t) { return {static_cast<const char*>(t.data), static_cast<size_t>(t.nbytes())}; }
+
+// The first byte of each tensor of each set, behind the header.
+struct Places {
+  std::string header;
+  std::map<std::string, uint64_t> at;
+  uint64_t end = 0;
+};
+Places places_of(const Zero& state, const std::vector<NamedSet>& sets, DType dtype) {
+  std::vector<NamedTensor> list;
+  for (const NamedSet& s : sets)
+    for (const FlatTensor& t : state.layout().tensors) list.push_back({s.prefix + t.name, shape_of(t, dtype)});
+  Places out;
+  out.header = safetensors_begin(safetensors_header(pending(list), {{"format", "pt"}}));
+  out.end = out.header.size();
+  for (const NamedTensor& t : list) {
+    out.at[t.name] = out.end;
+    out.end += static_cast<uint64_t>(t.tensor.nbytes());
+  }
+  return out;
+}
+
+void write_own(const std::string& path, Zero& state, const std::vector<NamedSet>& sets, DType dtype,
+               const Places& places) {
+  SharedFile file(path);
+  if (state.comm().rank() == 0) file.write_at(0, places.header);
+  std::vector<BF16> rounded;
+  for (const NamedSet& s : sets)
+    state.each_slice(s.set, true, [&](const Zero::Slice& slice) {
+      const uint64_t at =
+          places.at.at(s.prefix + slice.tensor.name) + static_cast<uint64_t>(slice.begin * dtype_size(dtype));
+      Tensor data = slice.data;
+      if (dtype == DType::kBF16) {
+        rounded.resize(static_cast<size_t>(data.numel()));
+        for (size_t i = 0; i < rounded.size(); ++i) rounded[i] = to_bf16(data.as<float>()[i]);
+        data = make_view(rounded.data(), data.numel());
+      }
+      file.write_at(at, bytes_of(data));
+    });
+  file.sync();
+}
+
+void write_sets(const std::string& path, Zero& state, const std::vector<NamedSet>& sets, DType dtype) {
+  Comm& comm = state.comm();
+  const Places places = places_of(state, sets, dtype);
+  const bool first = comm.rank() == 0;
+  try {
+    together(comm, [&] {
+      if (first) SharedFile::create(path, places.end);
+    });
+    together(comm, [&] { write_own(path, state, sets, dtype, places); });
+  } catch (const Error&) {
+    if (first) SharedFile::discard(path);
+    throw;
+  }
+  together(comm, [&] {
+    if (first) SharedFile::commit(path);
+  });
+}
+
+void read_sets(const std::string& path, Zero& state, const std::vector<NamedSet>& sets) {
+  const SafeTensors file(path);
+  const size_t expected = sets.size() * state.layout().tensors.size();
+  if (file.tensors().size() != expected)
+    fail("[checkpoint] ", path, ": expected ", expected, " tensors, got ", file.tensors().size());
+  for (const NamedSet& s : sets) {
+    for (const FlatTensor& t : state.layout().tensors) {
+      const std::string name = s.prefix + t.name, want = shape_string(shape_of(t, DType::kF32));
+      const Tensor* found = file.find(name);
+      if (!found || shape_string(*found) != want)
+        fail("[checkpoint] ", path, ": tensor '", name, "': expected ", want, ", got ",
+             found ? shape_string(*found) : "none", "; the model's shape is not the checkpoint's");
+    }
+    state.each_slice(s.set, false, [&](const Zero::Slice& slice) {
+      const auto* from = static_cast<const char*>(file.find(s.prefix + slice.tensor.name)->data) + slice.begin * 4;
+      std::copy_n(from, slice.data.nbytes(), static_cast<char*>(slice.data.data));
+    });
+  }
+}
+
+}  // namespace
+
+void write_model_folder(const std::string& dir, Zero& state, DType dtype) {
+  Comm& comm = state.comm();
+  together(comm, [&] {
+    if (comm.rank() == 0) make_directories(dir);
+  });
+  write_sets(dir + "/model.safetensors", state, kMasters, dtype);
+  together(comm, [&] {
+    const Weights& w = state.weights();
+    if (comm.rank() == 0) write_file(dir + "/config.json", to_hf_config(w.config, w.head).dump(2) + "\n");
+  });
+}
+
+void write_moments(const std::string& path, Zero& state) { write_sets(path, state, kMoments, DType::kF32); }
+
+void read_masters(const std::string& path, Zero& state) {
+  together(state.comm(), [&] { read_sets(path, state, kMasters); });
+  state.refresh_copies();
+}
+
+void read_moments(const std::string& path, Zero& state) {
+  together(state.comm(), [&] { read_sets(path, state, kMoments); });
+}
+
+}  // namespace puyu

@@ -1,0 +1,320 @@
+#include "train/zero.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace puyu {
+namespace {
+
+constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
+constexpr size_t kReductionsUnderWay = 2;       // parts whose gradients are on their way: bounds memory
+constexpr size_t kEmbeddings = 0;
+
+Share overlap(Share a, Share b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
+
+void copy_floats(Tensor to, Tensor from) {
+  CHECK(to.nbytes() == from.nbytes());
+  std::memcpy(to.data, from.data, static_cast<size_t>(to.nbytes()));
+}
+
+}  // namespace
+
+Tensor Zero::Pool::take(DType dtype, int64_t elements) {
+  if (auto it = free.find(elements); it != free.end()) {
+    const Tensor t = it->second;
+    free.erase(it);
+    return t;
+  }
+  return arena->alloc(dtype, {elements});
+}
+
+Zero::Zero(Weights weights, bool trainable)
+    : w_(std::move(weights)), trainable_(trainable), self_(self_comm()), comm_(self_.get()) {
+  layout_ = flat_layout(w_.config, w_.head);
+  if (trainable) {
+    grads_ = make_set("gradients", DType::kF32, true);
+    m_ = make_set("adam m", DType::kF32, true);
+    v_ = make_set("adam v", DType::kF32, true);
+  }
+  gathers_.resize(layout_.parts.size());
+  scratch_ = std::make_unique<Arena>("sums", kReserve);
+  ctx_ = {Device::kCpu, scratch_.get()};
+  w_.refresh_copy(ctx_);
+}
+
+Zero::Zero(const ModelConfig& config, Head head, DType compute, Comm& comm, int level) : level_(level), comm_(&comm) {
+  CHECK(0 <= level && level <= 3);
+  config.validate();
+  w_.config = config, w_.head = head, w_.compute = compute;
+  layout_ = flat_layout(config, head);
+  w_.master = make_set("weights", DType::kF32, whole(Set::kMaster));
+  if (compute == DType::kBF16 && level <= 2) w_.copy = make_set("weights bf16", DType::kBF16, true);
+  w_.use().layers.resize(static_cast<size_t>(config.num_layers));  // level 3: nowhere yet
+  grads_ = make_set("gradients", DType::kF32, whole(Set::kGradient));
+  m_ = make_set("adam m", DType::kF32, whole(Set::kMoment1));
+  v_ = make_set("adam v", DType::kF32, whole(Set::kMoment2));
+  gathers_.resize(layout_.parts.size());
+  gathered_.resize(layout_.parts.size());
+  collecting_.resize(layout_.parts.size());
+  for (size_t i = 0, part = 0; i < layout_.tensors.size(); ++i)
+    for (; part <= static_cast<size_t>(layout_.tensors[i].part); ++part) first_.push_back(i);
+  weight_pool_.arena = std::make_unique<Arena>("gathered weights", kReserve);
+  gradient_pool_.arena = std::make_unique<Arena>("gradients on their way", kReserve);
+  scratch_ = std::make_unique<Arena>("sums", kReserve);
+  ctx_ = {Device::kCpu, scratch_.get()};
+}
+
+Zero::~Zero() = default;
+Zero::Zero(Zero&&) noexcept = default;
+
+bool Zero::whole(Set set) const {
+  if (set == Set::kMaster) return level_ == 0 || (level_ <= 2 && w_.compute == DType::kF32);
+  return level_ == 0 || (set == Set::kGradient && level_ == 1);
+}
+
+TensorSet& Zero::tensors(Set set) {
+  switch (set) {
+    case Set::kMaster:
+      return w_.master;
+    case Set::kMoment1:
+      return m_;
+    case Set::kMoment2:
+      return v_;
+    case Set::kGradient:
+      break;
+  }
+  return grads_;
+}
+
+// Contents zero. In pieces: parts of this rank's share, and tensors that point nowhere yet.
+TensorSet Zero::make_set(const std::string& name, DType dtype, bool whole) const {
+  if (whole) return make_tensor_set(name, w_.config, w_.head, dtype);
+  TensorSet s;
+  int64_t bytes = 0;
+  for (size_t p = 0; p < layout_.parts.size(); ++p) bytes += share(p).size() * dtype_size(dtype) + 128;
+  s.arena = std::make_unique<Arena>(name, bytes);
+  for (size_t p = 0; p < layout_.parts.size(); ++p) s.parts.push_back(s.arena->alloc(dtype, {share(p).size()}));
+  s.tensors.layers.resize(static_cast<size_t>(w_.config.num_layers));
+  return s;
+}
+
+Tensor Zero::own(Set set, size_t part) {
+  const Tensor t = tensors(set).parts[part];
+  return whole(set) ? t.rows(share(part).begin, share(part).end) : t;
+}
+
+// f(tensor, where it and the range overlap, as elements of the part).
+void Zero::each_tensor(size_t part, Share range, const std::function<void(const FlatTensor&, Share)>& f) const {
+  for (const FlatTensor& t : layout_.tensors) {
+    if (static_cast<size_t>(t.part) != part) continue;
+    const Share both = overlap(range, {t.begin, t.begin + t.elements()});
+    if (both.size() > 0) f(t, both);
+  }
+}
+
+// The part's tensors become views of `flat`, or of nothing.
+void Zero::point(Model<Tensor>& m, size_t part, Tensor flat) const {
+  const std::vector<Tensor> parts(part + 1, flat);
+  auto t = layout_.tensors.begin() + static_cast<int64_t>(first_[part]);
+  auto next = [&](Tensor& to) { to = flat ? flat_tensor(*t, parts) : Tensor{}, ++t; };
+  if (part == kEmbeddings) return next(m.tok_embeddings);
+  if (part <= m.layers.size())
+    return m.layers[part - 1].each(w_.config, [&](const char*, Tensor& to, const Spec&) { next(to); });
+  next(m.norm);
+  if (t != layout_.tensors.end()) next(m.output);
+}
+
+void Zero::fill(const Fill& f) {
+  Arena arena("a tensor", kReserve);
+  for (size_t i = 0; i < layout_.tensors.size(); ++i) {
+    const FlatTensor& t = layout_.tensors[i];
+    const auto part = static_cast<size_t>(t.part);
+    if (whole(Set::kMaster)) {
+      f(t, i, flat_tensor(t, w_.master.parts));
+      continue;
+    }
+    ScratchScope scope(arena);
+    Tensor all =
+        t.spec.cols ? arena.alloc(DType::kF32, {t.spec.rows, t.spec.cols}) : arena.alloc(DType::kF32, {t.spec.rows});
+    f(t, i, all);
+    const Share mine = share(part), both = overlap(mine, {t.begin, t.begin + t.elements()});
+    if (both.size() > 0)
+      copy_floats(w_.master.parts[part].rows(both.begin - mine.begin, both.end - mine.begin),
+                  all.flat().rows(both.begin - t.begin, both.end - t.begin));
+  }
+  refresh_copies();
+}
+
+void Zero::refresh_copies() {
+  if (w_.compute == DType::kF32 || level_ == 3) return;
+  for (size_t p = 0; p < layout_.parts.size(); ++p) {
+    const Tensor copy = w_.copy.parts[p];
+    if (whole(Set::kMaster)) {
+      cast(ctx_, copy, w_.master.parts[p]);
+      continue;
+    }
+    const Share mine = share(p);
+    if (mine.size() > 0) cast(ctx_, copy.rows(mine.begin, mine.end), w_.master.parts[p]);
+    comm_->all_gather(copy);
+  }
+}
+
+void Zero::enter(int64_t p, Use use) {
+  if (comm_->size() == 1 && level_ == 0) return;
+  poll();
+  const auto part = static_cast<size_t>(p), head = layout_.parts.size() - 1;
+  const bool tied = w_.config.tie_embeddings && w_.head == Head::kLanguage;
+  if (use == Use::kForward || part != kEmbeddings) hold_weights(part);
+  if (use == Use::kBackward && !(tied && part == kEmbeddings)) hold_gradients(part);
+  if (part == head && tied) {  // the head is the embeddings: until the backward pass is through them
+    hold_weights(kEmbeddings);
+    if (use == Use::kBackward) hold_gradients(kEmbeddings);
+  }
+  if (level_ < 3) return;
+  // The next part is fetched meanwhile: upwards, then downwards; the embeddings are not read on the way back.
+  if (use == Use::kForward && part < head) start_gather(part + 1);
+  if (use == Use::kBackward && part > kEmbeddings + 1) start_gather(part - 1);
+}
+
+void Zero::leave(int64_t p, Use use) {
+  if (comm_->size() == 1 && level_ == 0) return;
+  const auto part = static_cast<size_t>(p), head = layout_.parts.size() - 1;
+  const bool tied = w_.config.tie_embeddings && w_.head == Head::kLanguage;
+  release_weights(part);
+  if (part == head && tied && use == Use::kForward) release_weights(kEmbeddings);
+  if (use == Use::kBackward) send_gradients(part);
+  poll();
+}
+
+void Zero::start_gather(size_t part) {
+  if (gathered_[part]) return;
+  const Tensor buffer = weight_pool_.take(w_.compute, layout_.parts[part]);
+  const Share mine = share(part);
+  if (mine.size() > 0) cast(ctx_, buffer.rows(mine.begin, mine.end), w_.master.parts[part]);
+  gathered_[part] = buffer;
+  gathers_[part] = comm_->start_all_gather(buffer);
+}
+
+void Zero::hold_weights(size_t part) {
+  if (level_ == 3) start_gather(part);
+  if (gathers_[part]) {
+    wait(*gathers_[part]);
+    gathers_[part].reset();
+  }
+  if (level_ == 3) point(w_.use(), part, gathered_[part]);
+}
+
+void Zero::release_weights(size_t part) {
+  if (level_ < 3 || !gathered_[part]) return;
+  point(w_.use(), part, {});
+  weight_pool_.give_back(std::exchange(gathered_[part], {}));
+}
+
+void Zero::hold_gradients(size_t part) {
+  if (whole(Set::kGradient)) return;
+  Tensor buffer = gradient_pool_.take(DType::kF32, layout_.parts[part]);
+  puyu::fill(ctx_, buffer, 0);
+  point(grads_.tensors, part, collecting_[part] = buffer);
+}
+
+void Zero::send_gradients(size_t part) {
+  while (reductions_.size() >= kReductionsUnderWay) finish_oldest_reduction();
+  if (whole(Set::kGradient)) {
+    const Tensor all = grads_.parts[part];
+    if (last_round_)
+      reductions_.push_back({part, {}, level_ == 0 ? comm_->start_all_reduce(all) : comm_->start_reduce_scatter(all)});
+    return;
+  }
+  const Tensor buffer = std::exchange(collecting_[part], {});
+  point(grads_.tensors, part, {});
+  reductions_.push_back({part, buffer, comm_->start_reduce_scatter(buffer)});
+}
+
+void Zero::finish_oldest_reduction() {
+  Reduction& r = reductions_.front();
+  wait(*r.work);
+  if (r.buffer) {
+    const Share mine = share(r.part);
+    if (mine.size() > 0) add(ctx_, grads_.parts[r.part], r.buffer.rows(mine.begin, mine.end));
+    gradient_pool_.give_back(r.buffer);
+  }
+  reductions_.erase(reductions_.begin());
+}
+
+void Zero::poll() {
+  for (Reduction& r : reductions_) r.work->poll();
+  for (Pending& g : gathers_)
+    if (g) g->poll();
+}
+
+void Zero::wait(Work& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work.wait();
+  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+// Each rank squares its own piece, whatever the level, and the pieces are added in the order of ranks.
+double Zero::squared_norm() {
+  while (!reductions_.empty()) finish_oldest_reduction();
+  double sum = 0;
+  for (size_t p = 0; p < layout_.parts.size(); ++p) {
+    const Share mine = share(p);
+    const Tensor g = own(Set::kGradient, p);
+    each_tensor(p, mine, [&](const FlatTensor&, Share s) {
+      sum += sum_squares(ctx_, g.rows(s.begin - mine.begin, s.end - mine.begin));
+    });
+  }
+  if (comm_->size() > 1) sum_over_ranks(*comm_, {&sum, 1});
+  return sum;
+}
+
+void Zero::update(const AdamW& adam) {
+  const bool bf16 = w_.compute == DType::kBF16;
+  for (size_t p = 0; p < layout_.parts.size(); ++p) {
+    // Level 0 updates all on every rank; else a rank updates its piece and tells the others.
+    const Share all{0, layout_.parts[p]}, range = level_ == 0 ? all : share(p);
+    auto of = [&](Set set, Share s) {
+      const int64_t from = whole(set) ? 0 : range.begin;
+      return tensors(set).parts[p].rows(s.begin - from, s.end - from);
+    };
+    each_tensor(p, range, [&](const FlatTensor& t, Share s) {
+      AdamW o = adam;
+      if (!t.spec.decay) o.weight_decay = 0;
+      const Tensor copy = bf16 && level_ <= 2 ? w_.copy.parts[p].rows(s.begin, s.end) : Tensor{};
+      adamw(ctx_, of(Set::kMaster, s), copy, of(Set::kMoment1, s), of(Set::kMoment2, s), of(Set::kGradient, s), o);
+    });
+    // On their way while the optimizer goes on; the next forward pass waits where it needs them.
+    if (level_ == 1 || level_ == 2) gathers_[p] = comm_->start_all_gather(bf16 ? w_.copy.parts[p] : w_.master.parts[p]);
+  }
+}
+
+void Zero::zero_gradients() {
+  for (const Tensor& g : grads_.parts)
+    if (g.numel() > 0) puyu::fill(ctx_, g, 0);
+}
+
+void Zero::each_slice(Set set, bool own_only, const std::function<void(const Slice&)>& f) {
+  for (size_t p = 0; p < layout_.parts.size(); ++p) {
+    const bool piece = own_only || !whole(set);
+    const Share range = piece ? share(p) : Share{0, layout_.parts[p]};
+    const Tensor held = piece ? own(set, p) : tensors(set).parts[p];
+    each_tensor(p, range, [&](const FlatTensor& t, Share s) {
+      f({t, s.begin - t.begin, held.rows(s.begin - range.begin, s.end - range.begin)});
+    });
+  }
+}
+
+std::vector<std::pair<std::string, int64_t>> Zero::memory() const {
+  std::vector<std::pair<std::string, int64_t>> out;
+  for (const auto* s : {&w_.master, &w_.copy, &grads_, &m_, &v_})
+    if (s->arena && s->arena->peak() > 0) out.emplace_back(s->arena->name(), s->arena->peak());
+  for (const auto* p : {&weight_pool_, &gradient_pool_})
+    if (p->arena && p->arena->peak() > 0) out.emplace_back(p->arena->name(), p->arena->peak());
+  if (comm_->buffer_bytes() > 0) out.emplace_back("messages", comm_->buffer_bytes());
+  return out;
+}
+
+}  // namespace puyu

@@ -1,0 +1,122 @@
+// ZeRO (Rajbhandari et al. 2020): the weights, gradients and Adam moments of a model on the ranks that split its batch.
+// A part of the model (embeddings, one block, head) is one flat array, and each rank owns a piece of it:
+//
+//   level   weights to compute with   f32 masters (bf16)   gradients           moments
+//     0     whole                     whole                whole               whole
+//     1     whole                     piece                whole               piece
+//     2     whole                     piece                piece, summed as    piece
+//                                                          each part is done
+//     3     gathered for use,         piece                as 2                piece
+//           released after
+//
+// The model sees none of it: it says when a part comes into use and when it is done with (PartWatch), and here its
+// weights are gathered, the next part's being fetched meanwhile, and its gradients sent on while the part below
+// computes. Sums are those of comm/comm.h, so levels 0 and 1 give the same bits, 2 and 3 too; all four where a rank has
+// one micro-batch a step.
+#pragma once
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "comm/comm.h"
+#include "model/model.h"
+
+namespace puyu {
+
+class Zero final : public PartWatch {
+ public:
+  // One process; the weights as they are.
+  Zero(Weights whole, bool trainable);
+  // A training state over `comm`, which must outlive it. The weights are 0 until fill().
+  Zero(const ModelConfig& config, Head head, DType compute, Comm& comm, int level);
+  ~Zero() override;
+  Zero(Zero&&) noexcept;
+
+  // f(tensor, its number, whole f32 tensor to write), one tensor at a time.
+  using Fill = std::function<void(const FlatTensor& t, size_t index, Tensor whole)>;
+  void fill(const Fill& f);
+  void refresh_copies();  // bf16 from the masters, after these were read
+
+  Weights& weights() { return w_; }  // level 3: the tensors of use() are there in enter … leave only
+  Model<Tensor>& gradients() { return grads_.tensors; }  // from level 2 on: likewise, in the backward pass
+  bool trainable() const { return trainable_; }
+  Comm& comm() const { return *comm_; }
+  int level() const { return level_; }
+  const FlatLayout& layout() const { return layout_; }
+
+  // Before each micro-batch; last: the step's last, in which levels 0 and 1 sum the gradients.
+  void begin_round(bool last) { last_round_ = last; }
+  void enter(int64_t part, Use use) override;
+  void leave(int64_t part, Use use) override;
+
+  // After the last round, by all ranks. The norm is that of the summed gradients.
+  double squared_norm();
+  void update(const AdamW& adam);  // adam.weight_decay: of the tensors that decay
+  void zero_gradients();
+
+  // A stretch of one tensor in a set.
+  enum class Set { kMaster, kMoment1, kMoment2, kGradient };
+  struct Slice {
+    const FlatTensor& tensor;
+    int64_t begin;  // its first element in the tensor
+    Tensor data;    // f32 [n]
+  };
+  // own: each element on one rank only (to write); else all that this rank holds (to read).
+  void each_slice(Set set, bool own, const std::function<void(const Slice&)>& f);
+
+  double wait_seconds() const { return wait_seconds_; }         // spent waiting for other ranks, since the beginning
+  std::vector<std::pair<std::string, int64_t>> memory() const;  // bytes of each set on this rank
+
+ private:
+  // Buffers for a whole part, used again for parts of the same size.
+  struct Pool {
+    std::unique_ptr<Arena> arena;
+    std::multimap<int64_t, Tensor> free;
+    Tensor take(DType dtype, int64_t elements);
+    void give_back(Tensor t) { free.emplace(t.numel(), t); }
+  };
+  struct Reduction {
+    size_t part;
+    Tensor buffer;  // none: the gradients are whole and stay where they are
+    Pending work;
+  };
+
+  bool whole(Set set) const;
+  TensorSet& tensors(Set set);
+  TensorSet make_set(const std::string& name, DType dtype, bool whole) const;
+  Share share(size_t part) const { return share_of(layout_.parts[part], comm_->rank(), comm_->size()); }
+  Tensor own(Set set, size_t part);  // this rank's piece
+  void each_tensor(size_t part, Share range, const std::function<void(const FlatTensor&, Share)>& f) const;
+  void point(Model<Tensor>& tensors, size_t part, Tensor flat) const;
+
+  void start_gather(size_t part);
+  void hold_weights(size_t part);
+  void release_weights(size_t part);
+  void hold_gradients(size_t part);
+  void send_gradients(size_t part);
+  void finish_oldest_reduction();
+  void poll();
+  void wait(Work& work);
+
+  // In sets that are held in pieces, TensorSet::parts are the pieces, and `tensors` point to buffers while in use.
+  Weights w_;
+  TensorSet grads_, m_, v_;
+  bool trainable_ = true;
+  int level_ = 0;
+  std::unique_ptr<Comm> self_;
+  Comm* comm_ = nullptr;
+  FlatLayout layout_;
+  std::vector<size_t> first_;  // of each part: its first tensor in layout_.tensors
+  std::unique_ptr<Arena> scratch_;
+  Ctx ctx_;
+
+  Pool weight_pool_, gradient_pool_;
+  std::vector<Pending> gathers_;    // weights of a part on their way
+  std::vector<Tensor> gathered_;    // level 3: the buffer of a part in use or on its way
+  std::vector<Tensor> collecting_;  // from level 2 on: the buffer of a part whose gradients are being computed
+  std::vector<Reduction> reductions_;
+  bool last_round_ = true;
+  double wait_seconds_ = 0;
+};
+
+}  // namespace puyu
