@@ -124,10 +124,11 @@ Texts choose_texts(const Options& o, LocalModel& model) {
     t.held_out = cut(ids, std::min({longest, o.text_tokens, static_cast<int64_t>(ids.size())}), INT64_MAX);
     t.origin = o.text;
   }
-  int64_t left = o.text_tokens;
-  std::erase_if(t.held_out, [&](const auto& s) {
-    return (left -= static_cast<int64_t>(s.size())) < 0 && left + static_cast<int64_t>(s.size()) <= 0;
-  });
+  int64_t tokens = 0;
+  size_t keep = 0;
+  for (; keep < t.held_out.size() && tokens < o.text_tokens; ++keep)
+    tokens += static_cast<int64_t>(t.held_out[keep].size());
+  t.held_out.resize(keep);
   return t;
 }
 

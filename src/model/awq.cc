@@ -67,15 +67,6 @@ void scale_columns(Tensor w, std::span<const float> s) {
   });
 }
 
-// x as int8 activations would have it.
-void round_rows(Ctx& ctx, Tensor x) {
-  ScratchScope scope(*ctx.scratch);
-  QuantizedWeight rows{
-      ctx.scratch->alloc(DType::kI8, {x.size(0), x.size(1)}), ctx.scratch->alloc(DType::kF32, {x.size(0)}), {}};
-  quantize_rows(ctx, rows.q, rows.scale, x);
-  dequantize(rows, x);
-}
-
 // y = (x / s) Q(w s)^T, through the kernels that will run it.
 void quantised_linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, std::span<const float> s, const std::string& scheme) {
   ScratchScope scope(*ctx.scratch);
@@ -83,8 +74,8 @@ void quantised_linear(Ctx& ctx, Tensor y, Tensor x, Tensor w, std::span<const fl
   std::copy_n(w.as<float>(), w.numel(), scaled.as<float>());
   scale_columns(scaled, s);
   Tensor in = divided(ctx, x, s);
-  if (scheme == "w4a8") round_rows(ctx, in);
-  linear(ctx, y, in, pack_quantized(ctx, *ctx.scratch, quantize_weight(ctx, scaled, scheme), x.dtype));
+  const DType act = scheme == "w4a8" ? DType::kI8 : x.dtype;
+  linear(ctx, y, in, pack_quantized(ctx, *ctx.scratch, quantize_weight(ctx, scaled, scheme), act));
 }
 
 // The modules whose outputs are compared, each with its own matrices quantised, or none where s is empty.
@@ -108,6 +99,7 @@ struct Modules {
     ScratchScope scope(*ctx.scratch);
     Tensor qkv = room(x.dtype, x, c.heads().row()), o = room(x.dtype, x, c.num_heads * c.hd());
     product(qkv, x, block.wqkv, w.wqkv, s);
+    if (c.qkv_bias) add_bias(ctx, qkv, block.wqkv_bias);
     rope(ctx, qkv, seen.batch.positions.data(), seen.rope_table, c.heads());
     attention(ctx, o, {}, qkv, c.heads(), std::get<PackedSeqs>(seen.batch.sequences(seen.rope_table).layout));
     linear(ctx, y, o, block.wo);

@@ -26,7 +26,7 @@ struct BlockSeen {
 struct ScaleOptions {
   std::string scheme;
   double alpha = -1;  // of the scales; -1: the best of 20 by the error of the module's output
-  bool clip = true;   // 4 bits: narrow each group's range where that lessens the error of its part of the output
+  bool clip = false;  // 4 bits: narrow each group's range where that lessens the error of its part of the output
 };
 struct BlockScales {
   std::vector<float> attention_in, ffn_in, ffn_mid;

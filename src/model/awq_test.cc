@@ -142,7 +142,9 @@ TEST(Awq, SearchAndClippingBringTheBlockNearer) {
     auto output = [&](Block<Tensor> block, bool quantise) {
       if (quantise)
         block.each(lab.c, [&](const char*, Tensor& t, Spec) {
-          if (t.rank == 2) t = pack_quantized(lab.ctx, lab.arena, quantize_weight(lab.ctx, t, scheme), DType::kF32);
+          if (t.rank == 2)
+            t = pack_quantized(lab.ctx, lab.arena, quantize_weight(lab.ctx, t, scheme),
+                               scheme == "w4a8" ? DType::kI8 : DType::kF32);
         });
       Tensor x = lab.arena.alloc(DType::kF32, {100, 64});
       embedding(lab.ctx, x, lab.w.master.tensors.tok_embeddings, lab.ids.data());

@@ -12,7 +12,7 @@ struct QuantizeOptions {
   std::string scheme = "w4a16";
   bool search = true;
   double alpha = 0.5;
-  bool clip = true;
+  bool clip = false;
   int64_t search_tokens = 512;
   template <class F>
   void fields(F&& f) {

@@ -32,12 +32,25 @@ struct Parts {
   }
 };
 
-float number_at(const Tensor& t, int64_t i) {
-  if (t.dtype == DType::kF16) return to_float(static_cast<const F16*>(t.data)[i]);
-  if (t.dtype == DType::kBF16) return to_float(static_cast<const BF16*>(t.data)[i]);
-  return static_cast<const float*>(t.data)[i];
+// A hostile file's tensors may stand at any address.
+template <class T>
+T value_at(const Tensor& t, int64_t i) {
+  T v;
+  std::memcpy(&v, static_cast<const char*>(t.data) + i * static_cast<int64_t>(sizeof(T)), sizeof(T));
+  return v;
 }
-uint32_t word_at(const Tensor& t, int64_t i) { return static_cast<const uint32_t*>(t.data)[i]; }
+float number_at(const Tensor& t, int64_t i) {
+  if (t.dtype == DType::kF16) return to_float(value_at<F16>(t, i));
+  if (t.dtype == DType::kBF16) return to_float(value_at<BF16>(t, i));
+  return value_at<float>(t, i);
+}
+uint32_t word_at(const Tensor& t, int64_t i) { return value_at<uint32_t>(t, i); }
+Tensor copy_of(Ctx& ctx, const Tensor& t) {
+  Tensor c = t;
+  c.data = ctx.scratch->alloc(DType::kU8, {t.nbytes()}).data;
+  std::memcpy(c.data, t.data, static_cast<size_t>(t.nbytes()));
+  return c;
+}
 
 QuantizedWeight make_room(Ctx& ctx, int64_t N, int64_t K) {
   const int64_t groups = quant_groups(K);
@@ -48,14 +61,15 @@ uint8_t* bytes_of(const Tensor& t) { return static_cast<uint8_t*>(t.data); }
 
 QuantizedWeight read_ours(Ctx& ctx, const QuantizationConfig& c, const Parts& parts, int64_t N, int64_t K) {
   if (c.scheme == "w8a8") {
-    QuantizedWeight w{parts.get(".qweight", {DType::kI8}, {N, K}), parts.get(".scales", {DType::kF32}, {N}), {}};
+    QuantizedWeight w{
+        parts.get(".qweight", {DType::kI8}, {N, K}), copy_of(ctx, parts.get(".scales", {DType::kF32}, {N})), {}};
     return w;
   }
   const int64_t groups = quant_groups(K), row = (K + 1) / 2;
   const Tensor q = parts.get(".qweight", {DType::kU8}, {N, row}), s = parts.get(".scales", {DType::kF32}, {N, groups}),
                z = parts.get(".zeros", {DType::kU8}, {N, groups});
   QuantizedWeight w = make_room(ctx, N, K);
-  w.scale = s;
+  std::memcpy(w.scale.data, s.data, static_cast<size_t>(s.nbytes()));
   for (int64_t i = 0; i < N * groups; ++i) {
     const uint8_t zero = bytes_of(z)[i];
     if (zero > 15) fail("tensor '", parts.base, ".zeros': expected numbers up to 15, got ", static_cast<int>(zero));
@@ -78,8 +92,8 @@ QuantizedWeight read_gptq(Ctx& ctx, const QuantizationConfig& c, const Parts& pa
   if (parts.find(parts.base + ".g_idx")) {
     const Tensor index = parts.get(".g_idx", {DType::kI32}, {K});
     for (int64_t k = 0; k < K; ++k)
-      if (index.as<int32_t>()[k] != k / kQuantGroup)
-        fail("tensor '", parts.base, ".g_idx': element ", k, " stands in group ", index.as<int32_t>()[k],
+      if (word_at(index, k) != static_cast<uint64_t>(k / kQuantGroup))
+        fail("tensor '", parts.base, ".g_idx': element ", k, " stands in group ", word_at(index, k),
              "; groups in another order (quantization_config.desc_act) are not supported");
   }
   QuantizedWeight w = make_room(ctx, N, K);
