@@ -113,7 +113,8 @@ const mistral = whole({
 const metaspace = whole({
   added_tokens: spAdded,
   pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
-  decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true }, model: sp,
+  decoder: { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true }] },
+  model: sp,
 });
 
 // A few characters of everything that has ever broken a tokenizer; the same numbers in every run. Left out: U+0085 and
