@@ -22,9 +22,8 @@ struct Options {
 };
 
 constexpr const char* kHelp =
-    "Converts a model: a folder (ours or Hugging Face's: internlm2, internlm3, llama, mistral; shards, f16) or a "
-    ".gguf\n"
-    "file, with its tokenizer.\n\n"
+    "Converts a model: a folder (ours or Hugging Face's: internlm2, internlm3, llama, mistral, qwen2; shards,\n"
+    "f16) or a .gguf file, with its tokenizer.\n\n"
     "  puyu convert internlm2-chat-1_8b model.gguf --to gguf --dtype q8_0\n"
     "  puyu convert model.gguf folder --to hf --dtype bf16\n";
 
@@ -47,7 +46,8 @@ void to_folder(Ctx& ctx, const ModelSource& source, const std::string& in, const
   if (in.ends_with(".gguf"))
     load_tokenizer(in).save(out + "/tokenizer.puyu");
   else
-    for (const char* name : {"tokenizer.puyu", "tokenizer.model", "generation_config.json"})
+    for (const char* name : {"tokenizer.puyu", "tokenizer.model", "tokenizer.json", "tokenizer_config.json",
+                             "chat_template.jinja", "generation_config.json"})
       if (file_exists(in + "/" + name)) write_file(out + "/" + name, read_file(in + "/" + name));
 }
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "cli/verbs.h"
 #include "data/shard.h"
+#include "model/hf_config.h"
 #include "model/weights.h"
 #include "tensor/gguf.h"
 
@@ -22,8 +23,13 @@ Json describe(const std::string& path) {
   Json j = Json::object();
   j["path"] = path;
   if (is_directory(path)) {
-    ModelConfig c = load_model_config(path);
-    j["kind"] = "model";
+    const HfConfig hf = read_hf_config(path);
+    ModelConfig c = hf.model;
+    const bool reward = hf.head == Head::kValue;
+    j["kind"] = reward ? "reward model" : "model";
+    j["family"] = hf.family;
+    j["head"] = reward ? "one value a token; the score of a dialogue is that at the reward token after it" : "language";
+    if (hf.reward_token >= 0) j["reward_token_id"] = hf.reward_token;
     j["parameters"] = c.num_params();
     j["config"] = to_json(list_fields(c));
   } else if (path.ends_with(".gguf")) {

@@ -114,6 +114,7 @@ struct Server::Impl {
     names = {o.name};
     for (const auto& [name, adapter] : m.adapters) names.push_back(name);
     if (m.adapters.contains(o.name)) fail("[serve] name: '", o.name, "' is also the name of an adapter");
+    defaults = m.generation.sampling;
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
   void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);

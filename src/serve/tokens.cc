@@ -34,7 +34,8 @@ std::string tokenize_body(const Tokenizer& t, int64_t context_length, std::strin
     }
   }
   Json ids = Json::array();
-  if (special) ids.push(t.bos());
+  if (special)
+    for (int32_t id : t.prefix()) ids.push(id);
   for (int32_t id : t.encode_untrusted(in.at("prompt").as_string())) ids.push(id);
   Json out = Json::object();
   out["count"] = ids.size();
