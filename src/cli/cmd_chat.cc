@@ -128,6 +128,8 @@ int run(const std::vector<std::string>& argv) {
   if (wants_help(argv, kChatVerb, std::string("Talks with a model; in the conversation:\n\n") + kCommands, f)) return 0;
   Args a = parse_args(argv, f);
   if (a.positional.size() != 1) throw UsageError("expected one MODEL folder");
+  o.sampling = read_generation_config(a.positional[0]).sampling;
+  parse_args(argv, f);  // again: what the command line says goes before the model's defaults
   LocalModel model(a.positional[0], o.model);
   Chat chat(model, o);
   LineReader lines;

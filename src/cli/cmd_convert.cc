@@ -28,9 +28,8 @@ struct Options {
 };
 
 constexpr const char* kHelp =
-    "Converts a model: a folder (ours or Hugging Face's: internlm2, internlm3, llama, mistral; shards, f16) or a "
-    ".gguf\n"
-    "file, with its tokenizer.\n\n"
+    "Converts a model: a folder (ours or Hugging Face's: internlm2, internlm3, llama, mistral, qwen2; shards,\n"
+    "f16) or a .gguf file, with its tokenizer.\n\n"
     "  puyu convert internlm2-chat-1_8b model.gguf --to gguf --dtype q8_0\n"
     "  puyu convert internlm2-chat-1_8b ours --to puyu && puyu convert ours theirs --to hf\n"
     "  puyu convert model.gguf folder --to hf --dtype bf16\n";

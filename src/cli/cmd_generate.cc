@@ -37,6 +37,8 @@ int run(const std::vector<std::string>& argv) {
   if (wants_help(argv, kGenerateVerb, kHelp, f)) return 0;
   Args a = parse_args(argv, f, {{"p", "prompt"}});
   if (a.positional.size() != 1) throw UsageError("expected one MODEL folder");
+  o.sampling = read_generation_config(a.positional[0]).sampling;
+  parse_args(argv, f, {{"p", "prompt"}});  // again: what the command line says goes before the model's defaults
   if (o.greedy) o.sampling.temperature = 0;
   if (o.prompt.empty()) o.prompt.assign(std::istreambuf_iterator<char>(std::cin), {});
   LocalModel model(a.positional[0], o.model);

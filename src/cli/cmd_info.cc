@@ -25,8 +25,12 @@ Json describe(const std::string& path) {
   if (is_directory(path)) {
     const HfConfig hf = read_hf_config(path);
     ModelConfig c = hf.model;
-    j["kind"] = hf.quantization.scheme.empty() ? "model" : "quantised model";
+    const bool reward = hf.head == Head::kValue;
+    j["kind"] = reward ? "reward model" : hf.quantization.scheme.empty() ? "model" : "quantised model";
+    j["family"] = hf.family;
     if (!hf.quantization.scheme.empty()) j["scheme"] = hf.quantization.scheme;
+    j["head"] = reward ? "one value a token; the score of a dialogue is that at the reward token after it" : "language";
+    if (hf.reward_token >= 0) j["reward_token_id"] = hf.reward_token;
     j["parameters"] = c.num_params();
     j["config"] = to_json(list_fields(c));
   } else if (path.ends_with(".gguf")) {

@@ -34,6 +34,9 @@ int run(const std::vector<std::string>& argv) {
   if (wants_help(argv, kServeVerb, kHelp, f)) return 0;
   Args a = parse_args(argv, f);
   if (a.positional.size() != 1) throw UsageError("expected one MODEL: a folder or a .gguf file");
+  const SamplingOptions usual = read_generation_config(a.positional[0]).sampling;
+  o.serve.temperature = usual.temperature, o.serve.top_p = usual.top_p;
+  parse_args(argv, f);  // again: what the command line says goes before the model's defaults
   if (o.serve.name.empty()) o.serve.name = std::filesystem::weakly_canonical(a.positional[0]).filename().string();
   {
     const auto source = open_model_source(a.positional[0]);

@@ -26,8 +26,9 @@ constexpr const char* kHelp =
     "pages\n"
     "    vocab_size = 8192\n"
     "  Options of the file can be given on the command line too: --vocab_size=4096.\n"
-    "MODEL is a tokenizer file of ours, a SentencePiece BPE .model, or a folder that holds tokenizer.puyu or\n"
-    "tokenizer.model.\n\n"
+    "MODEL is a tokenizer file of ours, a SentencePiece BPE .model, a Hugging Face tokenizer.json, "
+    "cl100k_base.tiktoken,\n"
+    "or a folder that holds tokenizer.puyu, tokenizer.json or tokenizer.model.\n\n"
     "  puyu tokenizer train configs/tokenizer.toml --out tokenizer.puyu\n"
     "  echo '你好，世界' | puyu tokenizer encode tokenizer.puyu | puyu tokenizer decode tokenizer.puyu\n";
 
@@ -35,12 +36,14 @@ struct TokenizerOptions {
   bool stats = false;
   bool json = false;
   bool specials = false;
+  bool json_lines = false;
   std::string out = "tokenizer.puyu";
   template <class F>
   void fields(F&& f) {
     f("stats", stats, "encode: print totals instead of ids");
     f("json", json, "print totals as JSON");
     f("specials", specials, "encode: special tokens in the text become their ids; decode: show special tokens");
+    f("json_lines", json_lines, "encode: each line is a text in JSON, so that texts may hold line ends");
     f("out", out, "train: the file to write");
   }
 };
@@ -93,6 +96,7 @@ std::string join_ids(const std::vector<int32_t>& ids) {
 int encode(const Tokenizer& t, const Lines& next, const TokenizerOptions& o) {
   EncodeStats stats;
   for (std::string line; !interrupted() && next(line);) {
+    if (o.json_lines) line = Json::parse(line, cat("line ", stats.lines + 1)).as_string();
     auto start = std::chrono::steady_clock::now();
     std::vector<int32_t> ids = o.specials ? t.encode_with_specials(line) : t.encode(line);
     stats.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -10,6 +10,7 @@
 #include "engine/gguf_tokenizer.h"
 #include "engine/tiny_model.h"
 #include "model/hf_folder_test_util.h"
+#include "text/tokenizer_json.h"
 
 namespace puyu {
 namespace {
@@ -125,6 +126,49 @@ TEST(GgufModel, TokenizersKeepTheirIdsAndTexts) {
   }
   EXPECT_EQ(t.special("<|im_end|>"), want.special("<|im_end|>"));
   EXPECT_EQ(t.bos(), want.bos());
+}
+
+TEST(GgufModel, ByteLevelTokenizersKeepTheirIds) {
+  test::TempDir dir;
+  Vocabulary v;
+  auto hf = std::make_shared<HfBpe>();
+  hf->byte_level = true;
+  hf->normalize.push_back({NormalizeStep::Kind::kNfc, "", ""});
+  hf->split.push_back(
+      {.kind = SplitStep::Kind::kPattern,
+       .pattern = SplitPattern(
+           R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)")});
+  v.byte_fallback = false;
+  BpeParts parts;
+  for (int b = 0; b < 256; ++b) parts.pieces.push_back(bytes_to_letters(std::string(1, static_cast<char>(b))));
+  for (auto [l, r] : {std::pair{"a", "b"}, {" ", "t"}, {" t", "he"}, {"h", "e"}}) {
+    parts.merges.emplace_back(bytes_to_letters(l), bytes_to_letters(r));
+    parts.pieces.push_back(bytes_to_letters(std::string(l) + r));
+  }
+  set_pieces(parts, *hf, v);
+  add_token({.id = 260, .text = "<|im_end|>", .special = true}, *hf, v);
+  add_token({.id = 261, .text = "<tool_call>"}, *hf, v);
+  v.eos = 260, v.chat_template = "{{ '<|im_start|>' }}", v.hf = hf;
+  const Tokenizer want = Tokenizer::from(v);
+  GgufMetadata m;
+  m.add("general.architecture", "qwen2");
+  add_gguf_tokenizer(want, 270, m);
+  write_gguf(dir / "t.gguf", m, {});
+  const Tokenizer got = load_tokenizer(dir / "t.gguf");
+  for (const char* text : {"ab the 'S 123", "<tool_call><|im_end|>", "e\u0301 \r\n x", ""}) {
+    EXPECT_EQ(got.encode(text), want.encode(text)) << text;
+    EXPECT_EQ(got.encode_with_specials(text), want.encode_with_specials(text)) << text;
+  }
+  EXPECT_EQ(got.vocab_size(), 262);
+  EXPECT_EQ(got.eos(), 260);
+  EXPECT_FALSE(got.has_bos());
+  EXPECT_TRUE(got.prefix().empty());
+  EXPECT_EQ(got.vocabulary().chat_template, v.chat_template);
+  auto odd = std::make_shared<HfBpe>(*hf);
+  odd->split.clear();
+  v.hf = odd;
+  GgufMetadata none;
+  EXPECT_THROW(add_gguf_tokenizer(Tokenizer::from(v), 270, none), Error);  // no name for that
 }
 
 TEST(GgufModel, AnswersAsItsFolder) {

@@ -1,4 +1,5 @@
-// Tokenizers in GGUF files: SentencePiece's BPE ("llama"). The names of special tokens stand there as control pieces.
+// Tokenizers in GGUF files: SentencePiece's BPE ("llama") and byte-level BPE ("gpt2"). The names of special tokens
+// stand there as control pieces.
 #pragma once
 #include "tensor/gguf.h"
 #include "text/tokenizer.h"

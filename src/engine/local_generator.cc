@@ -4,8 +4,7 @@
 #include <map>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/json.h"
+#include "base/log.h"
 #include "base/signal.h"
 #include "engine/gguf_tokenizer.h"
 
@@ -22,22 +21,6 @@ Weights load_weights(const std::string& dir, const std::string& dtype, Head head
   return load_for_inference(ctx, dir, head, compute);
 }
 
-// Hugging Face's folders name the ids that end an answer: one or a list, in generation_config.json or config.json.
-void add_stop_ids(const std::string& dir, std::vector<int32_t>& to) {
-  for (const char* name : {"/generation_config.json", "/config.json"}) {
-    const std::string path = dir + name;
-    if (!file_exists(path)) continue;
-    const Json j = Json::parse(read_file(path), path);
-    const Json* ids = j.find("eos_token_id");
-    if (!ids || ids->is_null()) continue;
-    const Json list = ids->is_array() ? *ids : Json(Json::Array{*ids});
-    for (const Json& id : list.as_array())
-      if (const auto v = static_cast<int32_t>(id.as_int()); std::find(to.begin(), to.end(), v) == to.end())
-        to.push_back(v);
-    return;
-  }
-}
-
 }  // namespace
 
 const char* finish_reason_name(FinishReason reason) {
@@ -49,7 +32,11 @@ const char* finish_reason_name(FinishReason reason) {
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
     : LocalModel(load_tokenizer(dir), load_weights(dir, o.dtype, open_model_source(dir)->head()), o.engine) {
-  add_stop_ids(dir, stop_ids);
+  generation = read_generation_config(dir);
+  for (int32_t id : generation.stop_ids)
+    if (!is_stop(id)) stop_ids.push_back(id);
+  if (!o.chat_template.empty()) chat = named_chat_style(o.chat_template, tokenizer);
+  if (!generation.said.empty()) log_info("[model] generation_config.json: ", generation.said);
   for (const std::string& entry : o.lora) {
     const size_t eq = entry.find('=');
     if (eq == 0 || eq == std::string::npos || eq + 1 == entry.size())
@@ -66,18 +53,19 @@ LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
 }
 
 LocalModel::LocalModel(Tokenizer t, Weights w, const EngineOptions& o)
-    : tokenizer(std::move(t)), weights(std::move(w)), engine(weights, o) {
+    : tokenizer(std::move(t)), chat(find_chat_style(tokenizer)), weights(std::move(w)), engine(weights, o) {
   if (tokenizer.vocab_size() > weights.config.vocab_size)
     fail("[model] the tokenizer has ", tokenizer.vocab_size(), " pieces, the model's vocabulary only ",
          weights.config.vocab_size, "; they do not belong together");
-  stop_ids = {tokenizer.eos()};
-  if (tokenizer.is_special("<|im_end|>")) stop_ids.push_back(tokenizer.special("<|im_end|>"));
+  if (tokenizer.has_eos()) stop_ids.push_back(tokenizer.eos());
+  for (const char* name : {"<|im_end|>", "<|eot_id|>"})
+    if (tokenizer.is_special(name) && !is_stop(tokenizer.special(name))) stop_ids.push_back(tokenizer.special(name));
 }
 
 std::vector<int32_t> LocalModel::encode(const Prompt& prompt) const {
-  if (!prompt.messages.empty()) return encode_chat(tokenizer, prompt.messages, true);
-  std::vector<int32_t> ids = tokenizer.encode_untrusted(prompt.text);
-  ids.insert(ids.begin(), tokenizer.bos());
+  if (!prompt.messages.empty()) return encode_dialogue(tokenizer, chat, prompt.messages);
+  std::vector<int32_t> ids = tokenizer.prefix(), rest = tokenizer.encode_untrusted(prompt.text);
+  ids.insert(ids.end(), rest.begin(), rest.end());
   return ids;
 }
 

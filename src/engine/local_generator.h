@@ -1,4 +1,4 @@
-// A model folder that answers: config.json, model.safetensors, tokenizer.puyu or tokenizer.model. LocalModel is what
+// A model folder that answers: config.json, model.safetensors, a tokenizer (text/tokenizer.h). LocalModel is what
 // generate, chat and serve share; LocalGenerator is the Generator over it.
 #pragma once
 #include <algorithm>
@@ -6,7 +6,9 @@
 #include <memory>
 
 #include "engine/engine.h"
+#include "engine/generation_config.h"
 #include "engine/text_stream.h"
+#include "text/chat_style.h"
 
 namespace puyu {
 
@@ -15,12 +17,15 @@ const char* finish_reason_name(FinishReason reason);  // stop, length, repetitio
 struct ModelOptions {
   std::string dtype = "auto";
   std::string draft_model;
+  std::string chat_template;
   std::vector<std::string> lora;
   EngineOptions engine;
   template <class F>
   void fields(F&& f) {
     f("dtype", dtype, "compute in f32 or bf16; auto = as the files: bf16 where they are half as wide as f32");
     f("draft_model", draft_model, "folder of a smaller model that guesses the next tokens; same answers, sooner");
+    f("chat_template", chat_template,
+      "how dialogues are written: chatml, llama2, llama3 or mistral; empty = as the model's folder says");
     f("lora", lora, "adapters as name=FOLDER (PEFT's format); a server offers each as a model of that name");
     f("engine", engine, "batching and cache");
   }
@@ -40,9 +45,11 @@ struct LocalModel {
                   std::function<void(const Generation&)> on_finish) const;
 
   Tokenizer tokenizer;
+  ChatStyle chat;
+  GenerationConfig generation;  // of the folder; what SamplingOptions are where nobody says otherwise
   Weights weights;
   Engine engine;
-  std::vector<int32_t> stop_ids;        // </s>, <|im_end|>
+  std::vector<int32_t> stop_ids;        // </s>, <|im_end|>, <|eot_id|> and eos_token_id
   std::map<std::string, int> adapters;  // by name, for Request::adapter
   int default_adapter = -1;             // of request(): the only one there is
 };

@@ -106,10 +106,12 @@ HfConfig parse_hf_config(const Json& j) {
   apply_window(j, c);
   if (const Json* a = j.find("architectures"); a && a->is_array() && a->size() > 0) {
     const std::string name = a->as_array()[0].as_string();
-    if (name == "InternLM2ForRewardModel")
-      out.head = Head::kValue;
-    else if (!name.ends_with("ForCausalLM"))
+    const bool reward = name == "InternLM2ForRewardModel";
+    if (!reward && !name.ends_with("ForCausalLM"))
       fail("architectures: expected ...ForCausalLM or InternLM2ForRewardModel, got '", name, "'");
+    if (reward) out.head = Head::kValue;
+    // [UNUSED_TOKEN_130] of InternLM2's vocabulary, as published.
+    if (reward) out.reward_token = j.get("reward_token_id", c.vocab_size > 92527 ? int64_t{92527} : int64_t{-1});
   }
   out.quantization = parse_quantization(j);
   c.validate();

@@ -12,8 +12,9 @@ namespace puyu {
 struct HfConfig {
   ModelConfig model;
   Head head = Head::kLanguage;
-  std::string family;        // model_type
-  bool llama_names = false;  // tensors are called as LLaMA's, q, k and v apart
+  std::string family;         // model_type
+  int64_t reward_token = -1;  // of a reward model; -1: not named
+  bool llama_names = false;   // tensors are called as LLaMA's, q, k and v apart
   QuantizationConfig quantization;
 };
 HfConfig parse_hf_config(const Json& j);             // messages without the path

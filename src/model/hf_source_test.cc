@@ -118,6 +118,23 @@ TEST(HfSource, RewardModelsHaveAHeadOfTheirOwn) {
   Weights r = load_model(lab.ctx, dir.path, Head::kValue, DType::kF32);
   EXPECT_EQ(0, std::memcmp(r.master.tensors.output.data, w.master.tensors.output.data, 32 * 4));
   EXPECT_THROW(load_model(lab.ctx, dir.path, Head::kLanguage, DType::kF32), Error);  // it has no language head
+  EXPECT_THROW(load_for_inference(lab.ctx, dir.path, Head::kLanguage), Error);
+  // As InternLM2's reward checkpoints are published: shards in f16, the head's own name, the token that is scored.
+  for (const char* more : {"", R"(,"reward_token_id":7)"}) {
+    test::TempDir published;
+    Files files;
+    w.master.tensors.each(w.config, w.head, [&](const std::string& name, Tensor& t, Spec, int64_t) {
+      for (int64_t i = 0; i < t.numel(); ++i) t.as<float>()[i] = static_cast<float>(i % 100 - 50) / 1024;
+      files.add(name, t, DType::kF16);
+    });
+    files.write(published.path, 2);
+    std::string text = config("internlm2", more);
+    text.replace(text.find("XForCausalLM"), 12, "InternLM2ForRewardModel");
+    write_file(published / "config.json", text);
+    const Weights value = load_for_inference(lab.ctx, published.path, Head::kValue);
+    EXPECT_EQ(to_float(value.copy.tensors.output.as<BF16>()[3]), -47.0f / 1024);
+    EXPECT_EQ(read_hf_config(published.path).reward_token, *more ? 7 : -1);
+  }
 }
 
 TEST(HfSource, ConfigsOfOtherFamilies) {

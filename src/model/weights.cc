@@ -107,6 +107,8 @@ Weights load_model(Ctx& ctx, const std::string& dir, Head head, DType compute) {
 Weights load_for_inference(Ctx& ctx, const std::string& dir, Head head, std::optional<DType> compute) {
   std::shared_ptr<const ModelSource> source = open_model_source(dir);
   source->verify();
+  if (head == Head::kLanguage && source->head() == Head::kValue)
+    fail("[model] '", dir, "' is a reward model: it scores dialogues and cannot answer");
   Weights w;
   w.config = source->config(), w.head = head;
   w.compute = compute ? *compute : source->dtype() == DType::kF32 ? DType::kF32 : DType::kBF16;

@@ -75,6 +75,7 @@ struct Server::Impl {
     names = {o.name};
     for (const auto& [name, adapter] : m.adapters) names.push_back(name);
     if (m.adapters.contains(o.name)) fail("[serve] name: '", o.name, "' is also the name of an adapter");
+    defaults = m.generation.sampling;
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
   using To = std::shared_ptr<Call>;

@@ -46,7 +46,8 @@ std::string tokenize_body(const Tokenizer& t, int64_t context_length, std::strin
     }
   }
   Json ids = Json::array();
-  if (special && prompt) ids.push(t.bos());
+  if (special && prompt)
+    for (int32_t id : t.prefix()) ids.push(id);
   for (int32_t id : prompt ? t.encode_untrusted(prompt->as_string()) : chat_ids(t, *messages)) ids.push(id);
   Json out = Json::object();
   out["count"] = ids.size();

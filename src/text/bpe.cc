@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <bit>
-#include <queue>
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/joins.h"
 
 namespace puyu {
 namespace {
 
 constexpr int kIdBits = 20;
 constexpr uint64_t kEmpty = ~uint64_t{0};
-constexpr uint32_t kNoRank = ~uint32_t{0};
 constexpr int kPairFilterBits = 20;
-constexpr size_t kShortChunk = 48;  // up to here a scan for the best join beats a heap
 constexpr uint64_t kMix = 0x9E3779B97F4A7C15ull;
 
 uint64_t slot(uint64_t key, size_t table_size) {  // table_size is a power of two
@@ -159,7 +157,7 @@ void BpeEncoder::add_whole_pieces() {
       chunk.add(symbol_of(c));
     }
     if (chunk.symbols.size() < 2) continue;
-    join_long(chunk.symbols);
+    join(chunk.symbols);
     if (chunk.symbols.size() == 1) found.emplace_back(chunk.hash, id);
   }
   wholes_.assign(table_size_for(found.size()), -1);
@@ -232,72 +230,19 @@ void BpeEncoder::finish(Chunk& chunk, std::vector<int32_t>& out) const {
   if (s.size() > 1) {
     if (int32_t whole = whole_piece(chunk); whole >= 0)
       s.assign(1, whole);
-    else if (s.size() <= kShortChunk)
-      join_short(s);
     else
-      join_long(s);
+      join(s);
   }
   for (int32_t symbol : s) put(symbol, out);
   s.clear();
   chunk.hash = 0;
 }
 
-void BpeEncoder::join_short(std::vector<int32_t>& s) const {
-  std::array<int32_t, kShortChunk> made;
-  std::array<uint32_t, kShortChunk> rank;
-  size_t n = s.size();
-  auto look = [&](size_t i) {
-    made[i] = joined(s[i], s[i + 1]);
-    rank[i] = made[i] < 0 ? kNoRank : ranks_[made[i]];
-  };
-  for (size_t i = 0; i + 1 < n; ++i) look(i);
-  while (n > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < n; ++i)
-      if (rank[i] < rank[best]) best = i;
-    if (rank[best] == kNoRank) break;
-    s[best] = made[best];
-    --n;
-    for (size_t i = best + 1; i < n; ++i) s[i] = s[i + 1], rank[i] = rank[i + 1], made[i] = made[i + 1];
-    if (best > 0) look(best - 1);
-    if (best + 1 < n) look(best);
-  }
-  s.resize(n);
-}
-
-void BpeEncoder::join_long(std::vector<int32_t>& s) const {
-  struct Join {
-    uint64_t order;  // rank, then position
-    int32_t made;
-    bool operator<(const Join& o) const { return order > o.order; }
-  };
-  constexpr uint32_t kEnd = ~uint32_t{0};
-  const auto n = static_cast<uint32_t>(s.size());
-  std::vector<uint32_t> next(n), prev(n);
-  std::vector<Join> joins;
-  auto candidate = [&](uint32_t i) -> Join {
-    int32_t made = joined(s[i], s[next[i]]);
-    return {made < 0 ? kEmpty : static_cast<uint64_t>(ranks_[made]) << 32 | i, made};
-  };
-  for (uint32_t i = 0; i < n; ++i) next[i] = i + 1 < n ? i + 1 : kEnd, prev[i] = i > 0 ? i - 1 : kEnd;
-  for (uint32_t i = 0; i + 1 < n; ++i)
-    if (Join j = candidate(i); j.made >= 0) joins.push_back(j);
-  std::priority_queue<Join> queue({}, std::move(joins));
-  while (!queue.empty()) {
-    Join j = queue.top();
-    queue.pop();
-    auto i = static_cast<uint32_t>(j.order);
-    if (s[i] < 0 || next[i] == kEnd || joined(s[i], s[next[i]]) != j.made) continue;  // one of the two has changed
-    uint32_t gone = next[i];
-    s[i] = j.made;
-    s[gone] = -1;
-    next[i] = next[gone];
-    if (next[i] != kEnd) prev[next[i]] = i;
-    for (uint32_t at : {prev[i], i})
-      if (at != kEnd && next[at] != kEnd)
-        if (Join k = candidate(at); k.made >= 0) queue.push(k);
-  }
-  std::erase(s, -1);
+void BpeEncoder::join(std::vector<int32_t>& symbols) const {
+  join_all(symbols, [this](int32_t left, int32_t right) -> Join {
+    const int32_t made = joined(left, right);
+    return {made < 0 ? kNoRank : ranks_[made], made};
+  });
 }
 
 void BpeEncoder::encode(std::string_view text, bool spell_specials, std::vector<int32_t>& out) const {

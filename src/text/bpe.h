@@ -34,8 +34,7 @@ class BpeEncoder {
   void add_joins(const Vocabulary& v);
   void add_whole_pieces();
   void finish(Chunk& chunk, std::vector<int32_t>& out) const;
-  void join_short(std::vector<int32_t>& symbols) const;
-  void join_long(std::vector<int32_t>& symbols) const;
+  void join(std::vector<int32_t>& symbols) const;
   void put(int32_t symbol, std::vector<int32_t>& out) const;
   void put_unknown(std::string_view bytes, std::vector<int32_t>& out) const;
 

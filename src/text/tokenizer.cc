@@ -10,21 +10,33 @@
 #include "text/bpe.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_impl.h"
+#include "text/tokenizer_json.h"
 
 namespace puyu {
 namespace {
 
 std::string find_model(const std::string& path) {
   if (!is_directory(path)) return path;
-  for (const char* name : {"/tokenizer.puyu", "/tokenizer.model"})
+  for (const char* name : {"/tokenizer.puyu", "/tokenizer.json", "/tokenizer.model"})
     if (file_exists(path + name)) return path + name;
-  fail("[tokenizer] ", path, ": expected tokenizer.puyu or tokenizer.model in this folder, found neither");
+  fail("[tokenizer] ", path, ": expected tokenizer.puyu, tokenizer.json or tokenizer.model in this folder, found none");
+}
+
+Vocabulary parse(std::string_view bytes, const std::string& file) {
+  if (is_vocabulary_file(bytes)) return parse_vocabulary(bytes, file);
+  if (file.ends_with(".json")) return parse_tokenizer_json(bytes, file);
+  if (file.ends_with("cl100k_base.tiktoken")) return parse_tiktoken_cl100k(bytes, file);
+  return parse_sentencepiece(bytes, file);
 }
 
 }  // namespace
 
-Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)), encoder(vocabulary) {
-  fingerprint = hash64(serialize_vocabulary(vocabulary));
+Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)) {
+  if (vocabulary.hf)
+    hf.emplace(vocabulary);
+  else
+    encoder.emplace(vocabulary);
+  fingerprint = vocabulary.hf ? vocabulary.hf->fingerprint : hash64(serialize_vocabulary(vocabulary));
   special_ids.resize(vocabulary.pieces.size());
   for (const auto& [id, name] : vocabulary.specials)
     specials[name] = id, special_ids[id] = true, special_starts += name[0];
@@ -32,8 +44,10 @@ Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)), encoder(vocabula
     const Piece& p = vocabulary.pieces[id];
     if (p.kind == PieceKind::kByte)
       bytes.emplace_back(1, static_cast<char>(byte_of_piece(p.text)));
-    else if (p.kind == PieceKind::kUnknown)
+    else if (p.kind == PieceKind::kUnknown && !hf)
       bytes.emplace_back(" \u2047 ");  // as SentencePiece shows <unk>
+    else if (hf && (vocabulary.hf->byte_level || p.kind == PieceKind::kUserDefined))
+      bytes.push_back(p.text);
     else
       bytes.push_back(with_spaces(p.text));
   }
@@ -43,10 +57,27 @@ Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)), encoder(vocabula
 Tokenizer make_tokenizer(Vocabulary v) { return Tokenizer(std::make_shared<const Tokenizer::Impl>(std::move(v))); }
 
 Tokenizer Tokenizer::load(const std::string& path) {
-  const std::string file = find_model(path);
+  const std::string file = find_model(path), config = path + "/tokenizer_config.json";
   MappedFile map(file);
-  return make_tokenizer(is_vocabulary_file(map.bytes()) ? parse_vocabulary(map.bytes(), file)
-                                                        : parse_sentencepiece(map.bytes(), file));
+  Vocabulary v = parse(map.bytes(), file);
+  if (is_directory(path) && file_exists(config) && !is_vocabulary_file(map.bytes()))
+    apply_tokenizer_config(Json::parse(read_file(config), config), config, v);
+  if (const std::string jinja = path + "/chat_template.jinja"; file_exists(jinja)) v.chat_template = read_file(jinja);
+  return make_tokenizer(std::move(v));
+}
+
+void save_tokenizer(const std::string& from, const std::string& folder) {
+  if (const Tokenizer t = Tokenizer::load(from); !t.vocabulary().hf) return t.save(folder + "/tokenizer.puyu");
+  const std::string json = find_model(from), config = from + "/tokenizer_config.json";
+  write_file(folder + "/tokenizer.json", read_file(json));
+  if (is_directory(from) && file_exists(config)) write_file(folder + "/tokenizer_config.json", read_file(config));
+}
+
+void Tokenizer::Impl::encode(std::string_view text, bool spell_specials, std::vector<int32_t>& out) const {
+  if (hf)
+    hf->encode(text, false, out);
+  else
+    encoder->encode(text, spell_specials, out);
 }
 
 Tokenizer Tokenizer::from(Vocabulary v) { return make_tokenizer(std::move(v)); }
@@ -54,18 +85,19 @@ const Vocabulary& Tokenizer::vocabulary() const { return impl_->vocabulary; }
 
 std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
   std::vector<int32_t> ids;
-  impl_->encoder.encode(text, false, ids);
+  impl_->encode(text, false, ids);
   return ids;
 }
 
 std::vector<int32_t> Tokenizer::encode_untrusted(std::string_view text) const {
   std::vector<int32_t> ids;
-  impl_->encoder.encode(text, true, ids);
+  impl_->encode(text, true, ids);
   return ids;
 }
 
 std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text) const {
   std::vector<int32_t> ids;
+  if (impl_->hf) return impl_->hf->encode(text, true, ids), ids;
   size_t start = 0;
   for (size_t i = 0; (i = text.find_first_of(impl_->special_starts, i)) != text.npos;) {
     const std::pair<const std::string, int32_t>* found = nullptr;  // the longest that begins here
@@ -75,12 +107,19 @@ std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text) cons
       ++i;
       continue;
     }
-    impl_->encoder.encode(text.substr(start, i - start), false, ids);
+    impl_->encode(text.substr(start, i - start), false, ids);
     ids.push_back(found->second);
     start = i += found->first.size();
   }
-  impl_->encoder.encode(text.substr(start), false, ids);
+  impl_->encode(text.substr(start), false, ids);
   return ids;
+}
+
+void encode_part(const Tokenizer& t, std::string_view text, bool first, std::vector<int32_t>& ids) {
+  if (t.impl().hf)
+    t.impl().hf->encode(text, false, ids, first);
+  else
+    t.impl().encode(text, true, ids);
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_specials, bool continues) const {
@@ -90,6 +129,7 @@ std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_specials, 
     if (id < 0 || id >= vocab_size()) fail("[tokenizer] id ", id, " is outside the vocabulary of ", vocab_size());
     if (impl_->special_ids[id]) {
       if (keep_specials) out += impl_->bytes[id];
+      if (keep_specials && impl_->hf) first = false;  // its space is not at the beginning: tokenizers keeps it
       continue;
     }
     std::string_view piece = impl_->bytes[id];
@@ -107,8 +147,16 @@ std::string_view Tokenizer::piece_bytes(int32_t id) const {
 }
 
 int32_t Tokenizer::vocab_size() const { return static_cast<int32_t>(impl_->vocabulary.pieces.size()); }
-int32_t Tokenizer::bos() const { return special("<s>"); }
-int32_t Tokenizer::eos() const { return special("</s>"); }
+int32_t Tokenizer::bos() const { return vocabulary().bos >= 0 ? vocabulary().bos : special("<s>"); }
+int32_t Tokenizer::eos() const { return vocabulary().eos >= 0 ? vocabulary().eos : special("</s>"); }
+bool Tokenizer::has_bos() const { return vocabulary().bos >= 0 || is_special("<s>"); }
+bool Tokenizer::has_eos() const { return vocabulary().eos >= 0 || is_special("</s>"); }
+
+std::vector<int32_t> Tokenizer::prefix() const {
+  const Vocabulary& v = vocabulary();
+  if (v.hf && !v.add_bos) return v.hf->prefix;
+  return v.add_bos.value_or(true) ? std::vector{bos()} : std::vector<int32_t>();
+}
 
 int32_t Tokenizer::special(std::string_view text) const {
   if (auto it = impl_->specials.find(text); it != impl_->specials.end()) return it->second;

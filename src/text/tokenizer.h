@@ -1,5 +1,6 @@
 // The tokenizer: BPE over characters with byte fallback, as SentencePiece's, so InternLM2's own model gives exactly
-// SentencePiece's ids (no pre-tokenizer; best-scored merge first, leftmost on ties). Special tokens such as
+// SentencePiece's ids (no pre-tokenizer; best-scored merge first, leftmost on ties); or as Hugging Face's tokenizers do
+// it (hf_bpe.h). Special tokens such as
 // <|im_start|> are a layer above: plain text never encodes to them. Immutable after loading, safe to share by threads.
 #pragma once
 #include <cstdint>
@@ -15,8 +16,9 @@ struct Vocabulary;
 
 class Tokenizer {
  public:
-  // A puyu tokenizer file, a SentencePiece .model, or a folder that holds one of them (tokenizer.puyu,
-  // tokenizer.model).
+  // A puyu tokenizer file, a SentencePiece .model, a Hugging Face tokenizer.json, cl100k_base.tiktoken, or a folder
+  // that holds one of them (tokenizer.puyu, tokenizer.json or tokenizer.model, in this order), with
+  // tokenizer_config.json.
   static Tokenizer load(const std::string& path);
 
   // Ids of ordinary text (any bytes; what no piece covers becomes byte tokens). Texts of special tokens are split.
@@ -35,8 +37,12 @@ class Tokenizer {
   std::string_view piece_bytes(int32_t id) const;
 
   int32_t vocab_size() const;
-  int32_t bos() const;  // <s>
+  int32_t bos() const;  // <s>, or what the folder names; Error when there is none
   int32_t eos() const;  // </s>
+  bool has_bos() const;
+  bool has_eos() const;
+  // What stands before every text that a model of this tokenizer reads: <s>, or nothing (Qwen).
+  std::vector<int32_t> prefix() const;
   // The id of a special token by its text, "<|im_end|>"; Error when this tokenizer has none of that name.
   int32_t special(std::string_view text) const;
   bool is_special(int32_t id) const;
@@ -46,7 +52,7 @@ class Tokenizer {
   static Tokenizer from(Vocabulary v);
   const Vocabulary& vocabulary() const;
 
-  void save(const std::string& path) const;  // our format (docs/formats.md), atomic
+  void save(const std::string& path) const;  // our format (docs/formats.md), atomic; not for a tokenizer.json
 
   struct Impl;
   explicit Tokenizer(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
@@ -55,6 +61,10 @@ class Tokenizer {
  private:
   std::shared_ptr<const Impl> impl_;
 };
+
+// Puts the tokenizer at `from` (as for load) into a model's folder: in our format, or a tokenizer.json with what stands
+// beside it.
+void save_tokenizer(const std::string& from, const std::string& folder);
 
 // Text from ids one by one, together the same as decode() gives: holds back bytes until they form whole characters, so
 // a stream never shows half of one.

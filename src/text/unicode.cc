@@ -5,6 +5,9 @@
 #include <unicode/stringpiece.h>
 #include <unicode/uchar.h>
 
+#include <algorithm>
+#include <map>
+
 #include "base/check.h"
 #include "base/utf8.h"
 
@@ -50,16 +53,21 @@ struct LineWriter {
   }
 };
 
-std::string compose(std::string text, TextChanges& changes) {
+const icu::Normalizer2& nfc() {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
+  const icu::Normalizer2* n = icu::Normalizer2::getNFCInstance(status);
   CHECK(U_SUCCESS(status), "ICU has no NFC data");
+  return *n;
+}
+
+std::string compose(std::string text, TextChanges& changes) {
   icu::StringPiece piece(text.data(), static_cast<int32_t>(text.size()));
-  if (nfc->isNormalizedUTF8(piece, status) && U_SUCCESS(status)) return text;
+  UErrorCode status = U_ZERO_ERROR;
+  if (nfc().isNormalizedUTF8(piece, status) && U_SUCCESS(status)) return text;
   std::string out;
   icu::StringByteSink<std::string> sink(&out);
   status = U_ZERO_ERROR;
-  nfc->normalizeUTF8(0, piece, sink, nullptr, status);
+  nfc().normalizeUTF8(0, piece, sink, nullptr, status);
   CHECK(U_SUCCESS(status), "ICU cannot normalise valid UTF-8");
   ++changes.nfc;
   return out;
@@ -110,6 +118,39 @@ std::string normalize_text(std::string_view s, TextChanges& changes) {
   }
   std::string out = w.take();
   return may_compose ? compose(std::move(out), changes) : out;
+}
+
+uint32_t unicode_category(char32_t c) { return uint32_t{1} << u_charType(static_cast<UChar32>(c)); }
+
+uint32_t category_bits(std::string_view name) {
+  static const std::map<std::string_view, uint32_t> kNames = {
+      {"L", U_GC_L_MASK},   {"Lu", U_GC_LU_MASK}, {"Ll", U_GC_LL_MASK}, {"Lt", U_GC_LT_MASK}, {"Lm", U_GC_LM_MASK},
+      {"Lo", U_GC_LO_MASK}, {"M", U_GC_M_MASK},   {"Mn", U_GC_MN_MASK}, {"Mc", U_GC_MC_MASK}, {"Me", U_GC_ME_MASK},
+      {"N", U_GC_N_MASK},   {"Nd", U_GC_ND_MASK}, {"Nl", U_GC_NL_MASK}, {"No", U_GC_NO_MASK}, {"P", U_GC_P_MASK},
+      {"Pc", U_GC_PC_MASK}, {"Pd", U_GC_PD_MASK}, {"Ps", U_GC_PS_MASK}, {"Pe", U_GC_PE_MASK}, {"Pi", U_GC_PI_MASK},
+      {"Pf", U_GC_PF_MASK}, {"Po", U_GC_PO_MASK}, {"S", U_GC_S_MASK},   {"Sm", U_GC_SM_MASK}, {"Sc", U_GC_SC_MASK},
+      {"Sk", U_GC_SK_MASK}, {"So", U_GC_SO_MASK}, {"Z", U_GC_Z_MASK},   {"Zs", U_GC_ZS_MASK}, {"Zl", U_GC_ZL_MASK},
+      {"Zp", U_GC_ZP_MASK}, {"C", U_GC_C_MASK},   {"Cc", U_GC_CC_MASK}, {"Cf", U_GC_CF_MASK}, {"Cn", U_GC_CN_MASK},
+      {"Co", U_GC_CO_MASK}, {"Cs", U_GC_CS_MASK}};
+  const auto it = kNames.find(name);
+  return it == kNames.end() ? 0 : it->second;
+}
+bool is_white_space(char32_t c) { return u_isUWhiteSpace(static_cast<UChar32>(c)); }
+char32_t fold_case(char32_t c) {
+  return static_cast<char32_t>(u_foldCase(static_cast<UChar32>(c), U_FOLD_CASE_DEFAULT));
+}
+char32_t upper_case(char32_t c) { return static_cast<char32_t>(u_toupper(static_cast<UChar32>(c))); }
+
+std::string normalize_nfc(std::string_view text) {
+  std::string out;
+  TextChanges changes;
+  while (!text.empty()) {
+    const size_t valid = first_invalid_utf8(text);
+    out += compose(std::string(text.substr(0, valid)), changes);
+    if (valid < text.size()) out += text[valid];
+    text.remove_prefix(std::min(valid + 1, text.size()));
+  }
+  return out;
 }
 
 bool is_han(char32_t c) {

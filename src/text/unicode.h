@@ -20,6 +20,16 @@ struct TextChanges {
 // lines in a row and none at either end.
 std::string normalize_text(std::string_view text, TextChanges& changes);
 
+// For tokenizers. A general category as one bit; category_bits("L") has those of Lu, Ll, Lt, Lm and Lo, 0 for an
+// unknown name.
+uint32_t unicode_category(char32_t c);
+uint32_t category_bits(std::string_view name);
+bool is_white_space(char32_t c);  // Unicode's White_Space
+char32_t fold_case(char32_t c);   // simple folding
+char32_t upper_case(char32_t c);
+// NFC of the valid UTF-8 in text; what is not valid stays as it is.
+std::string normalize_nfc(std::string_view text);
+
 bool is_han(char32_t c);     // ideographs of all blocks
 bool is_kana(char32_t c);    // hiragana, katakana
 bool is_hangul(char32_t c);  // syllables and jamo

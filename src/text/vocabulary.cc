@@ -110,6 +110,9 @@ std::string serialize_vocabulary(const Vocabulary& v) {
 }
 
 void write_vocabulary(const Vocabulary& v, const std::string& path) {
+  if (v.hf)
+    fail("[tokenizer] ", path,
+         ": a tokenizer.json cannot be written in puyu's own format; copy its file into the folder");
   std::string body = serialize_vocabulary(v), header(kMagic);
   put(header, kVersion);
   put(header, hash64(body));

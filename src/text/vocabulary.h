@@ -3,6 +3,8 @@
 // Tokenizer and BpeEncoder build their tables from it.
 #pragma once
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +20,8 @@ struct Piece {
   PieceKind kind = PieceKind::kNormal;
 };
 
+struct HfBpe;  // hf_bpe.h
+
 struct Vocabulary {
   std::vector<Piece> pieces;
   std::vector<std::pair<int32_t, std::string>> specials;  // id and name, "<|im_start|>"; sorted by id
@@ -26,6 +30,12 @@ struct Vocabulary {
   // Ours: any bytes come back as they were. SentencePiece's models instead read broken UTF-8 as U+FFFD and U+2581 as a
   // space.
   bool lossless = false;
+  // What a folder says beside the tokenizer's own file (tokenizer_config.json). -1: by name, <s> and </s>.
+  int32_t bos = -1, eos = -1;
+  std::optional<bool> add_bos;  // absent: as the tokenizer's own file has it
+  std::string chat_template;    // Jinja, as it stands there
+  // Set for tokenizer.json and tiktoken: merges and steps that the fields above do not describe.
+  std::shared_ptr<const HfBpe> hf = nullptr;
 };
 
 // The names of InternLM2's special tokens, in the order of their ids: every vocabulary we train ends in these.

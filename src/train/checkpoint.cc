@@ -75,7 +75,7 @@ TrainState state_from_json(const Json& j) {
 }  // namespace
 
 void copy_tokenizer(const std::string& tokenizer, const std::string& dir) {
-  if (!tokenizer.empty()) Tokenizer::load(tokenizer).save(dir + "/tokenizer.puyu");
+  if (!tokenizer.empty()) save_tokenizer(tokenizer, dir);
 }
 
 std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir) {
