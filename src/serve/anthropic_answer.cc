@@ -72,7 +72,7 @@ class AnthropicWriter : public AnswerWriter {
     none["stop_reason"] = Json();
     none["stop_sequence"] = Json();
     j["message"] = message(Json::array(), none, usage_of(choices[0]));
-    send("message_start", std::move(j));
+    send("message_start", j);
   }
 
   void event(size_t, const AnswerEvent& e, Json) override {
@@ -83,14 +83,14 @@ class AnthropicWriter : public AnswerWriter {
     if (parts_.size() > before) {
       Json j = place();
       j["content_block"] = block_of(parts_.back(), true);
-      send("content_block_start", std::move(j));
+      send("content_block_start", j);
     }
     if (e.kind == AnswerEvent::Kind::kCallEnd) return stop_block();
     if (e.kind == AnswerEvent::Kind::kCall) return;
     Json j = place();
     j["delta"]["type"] = text ? "text_delta" : "input_json_delta";
     j["delta"][text ? "text" : "partial_json"] = e.text;
-    send("content_block_delta", std::move(j));
+    send("content_block_delta", j);
   }
 
   void last(size_t, const AnswerChoice& done, Json) override {
@@ -98,7 +98,7 @@ class AnthropicWriter : public AnswerWriter {
     Json j = Json::object();
     j["delta"] = stop_of(done);
     j["usage"] = usage_of(done);
-    send("message_delta", std::move(j));
+    send("message_delta", j);
   }
 
   void end(const std::vector<AnswerChoice>&) override {

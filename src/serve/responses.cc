@@ -141,9 +141,9 @@ void read_field(const std::string& key, const Json& v, ApiRequest& r) {
 
 // The answer repeats what it was asked with.
 Json repeated(const Json& body, const ApiRequest& r) {
-  const auto given = [&](const char* key, Json otherwise) {
+  const auto given = [&](const char* key, const Json& otherwise) {
     const Json* v = body.find(key);
-    return v && !v->is_null() ? *v : std::move(otherwise);
+    return v && !v->is_null() ? *v : otherwise;
   };
   Json text = Json::object();
   text["format"]["type"] = "text";
@@ -154,7 +154,7 @@ Json repeated(const Json& body, const ApiRequest& r) {
   out["previous_response_id"] = Json();
   out["store"] = false;
   out["temperature"] = r.sampling.temperature;
-  out["text"] = given("text", std::move(text));
+  out["text"] = given("text", text);
   out["tool_choice"] = given("tool_choice", "auto");
   out["tools"] = given("tools", Json::array());
   out["top_p"] = r.sampling.top_p;

@@ -29,7 +29,7 @@ class ResponsesWriter : public AnswerWriter {
       j["response"] = frame("in_progress");
       j["response"]["output"] = Json::array();
       j["response"]["usage"] = Json();
-      send(type, std::move(j));
+      send(type, j);
     }
   }
 
@@ -44,12 +44,12 @@ class ResponsesWriter : public AnswerWriter {
       Json j = place(text);
       j["delta"] = e.text;
       if (text) j["logprobs"] = Json::array();
-      send(text ? "response.output_text.delta" : "response.function_call_arguments.delta", std::move(j));
+      send(text ? "response.output_text.delta" : "response.function_call_arguments.delta", j);
     } else if (e.kind == AnswerEvent::Kind::kCallEnd) {
       Json j = place(false);
       j["arguments"] = part.text;
       j["name"] = part.name;
-      send("response.function_call_arguments.done", std::move(j));
+      send("response.function_call_arguments.done", j);
       send_item("response.output_item.done", item(parts_.size() - 1, part, part.complete ? "completed" : "incomplete"));
     }
   }
@@ -62,7 +62,7 @@ class ResponsesWriter : public AnswerWriter {
   void end(const std::vector<AnswerChoice>& choices) override {
     Json j = Json::object();
     j["response"] = response(choices[0]);
-    send(choices[0].reason == FinishReason::kStop ? "response.completed" : "response.incomplete", std::move(j));
+    send(choices[0].reason == FinishReason::kStop ? "response.completed" : "response.incomplete", j);
     to_->end();
   }
 
@@ -74,7 +74,7 @@ class ResponsesWriter : public AnswerWriter {
     r["error"]["message"] = e.what();
     r["output"] = Json::array();
     r["usage"] = Json();
-    send("response.failed", std::move(j));
+    send("response.failed", j);
     to_->end();
   }
 
@@ -133,7 +133,7 @@ class ResponsesWriter : public AnswerWriter {
     return j;
   }
 
-  void send(const char* type, Json body) {
+  void send(const char* type, const Json& body) {
     Json j = Json::object();
     j["type"] = type;
     j["sequence_number"] = sequence_++;
@@ -144,7 +144,7 @@ class ResponsesWriter : public AnswerWriter {
     Json j = Json::object();
     j["output_index"] = parts_.size() - 1;
     j["item"] = std::move(item);
-    send(type, std::move(j));
+    send(type, j);
   }
   // Where an event of the last part belongs.
   Json place(bool text) const {
@@ -162,16 +162,16 @@ class ResponsesWriter : public AnswerWriter {
     if (empty.call) return;
     Json j = place(true);
     j["part"] = text_part("");
-    send("response.content_part.added", std::move(j));
+    send("response.content_part.added", j);
   }
   void end_message(const char* status) {
     const AnswerPart& part = parts_.back();
     Json j = place(true), k = place(true);
     j["text"] = part.text;
     j["logprobs"] = Json::array();
-    send("response.output_text.done", std::move(j));
+    send("response.output_text.done", j);
     k["part"] = text_part(part.text);
-    send("response.content_part.done", std::move(k));
+    send("response.content_part.done", k);
     send_item("response.output_item.done", item(parts_.size() - 1, part, status));
   }
 
