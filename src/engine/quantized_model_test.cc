@@ -42,7 +42,7 @@ struct Lab {
 };
 
 TEST(QuantizedModel, PlainFoldersAreWhatLoadingMakes) {
-  for (const std::string scheme : {"w8a8", "w4a16"})
+  for (const std::string scheme : {"w8a8", "w4a16", "w4a8"})
     for (DType dtype : {DType::kF32, DType::kBF16})
       for (bool tied : {false, true}) {
         Lab lab(dtype, tied);
