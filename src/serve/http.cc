@@ -90,6 +90,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void refuse(int status, const std::string& message);
   void watch();
   void send(std::string bytes);
+  std::string keep_alive_hint() const;
   void write();
   void done();
   void discard(size_t most);
@@ -187,13 +188,19 @@ void Session::watch() {
   });
 }
 
+// Less than the truth: a client that believes it never asks on a connection that is just being closed.
+std::string Session::keep_alive_hint() const {
+  const auto seconds = static_cast<int64_t>(server_.options.timeout_seconds) - 2;
+  return seconds < 1 ? "" : cat("Keep-Alive: timeout=", seconds, "\r\n");
+}
+
 void Session::reply(int64_t serial, const HttpReply& r) {
   if (serial != serial_ || !busy_ || streaming_ || finished_) return;
   const bool keep = keep_alive_ && !server_.stopping;
   std::string head =
       cat("HTTP/1.1 ", r.status, " ", std::string(http::obsolete_reason(static_cast<http::status>(r.status))),
           "\r\nContent-Type: ", r.content_type, "\r\nContent-Length: ", r.body.size(),
-          "\r\nConnection: ", keep ? "keep-alive" : "close", "\r\n");
+          "\r\nConnection: ", keep ? "keep-alive" : "close", "\r\n", keep ? keep_alive_hint() : "");
   for (const auto& [name, value] : server_.options.headers) head += name + ": " + value + "\r\n";
   for (const auto& [name, value] : r.headers) head += name + ": " + value + "\r\n";
   keep_alive_ = keep, finished_ = true;
@@ -205,7 +212,7 @@ void Session::open(int64_t serial) {
   streaming_ = true;
   std::string head =
       cat("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n",
-          chunked_ ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n");
+          chunked_ ? "Transfer-Encoding: chunked\r\n" : "Connection: close\r\n", chunked_ ? keep_alive_hint() : "");
   for (const auto& [name, value] : server_.options.headers) head += name + ": " + value + "\r\n";
   if (!chunked_) keep_alive_ = false;
   send(head + "\r\n");

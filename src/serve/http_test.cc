@@ -77,6 +77,7 @@ TEST_F(HttpTest, AStreamHasItsHeadersBeforeItsFirstEvent) {
   asio::read_until(s, asio::dynamic_buffer(head), "\r\n\r\n");  // comes though no event was sent
   EXPECT_TRUE(head.starts_with("HTTP/1.1 200")) << head;
   EXPECT_TRUE(head.ends_with("\r\n\r\n")) << head;
+  EXPECT_NE(head.find("Keep-Alive: timeout=28\r\n"), std::string::npos) << head;  // of 30
   x->event("one"), x->end();
   std::string body;
   asio::read_until(s, asio::dynamic_buffer(body), "0\r\n\r\n");

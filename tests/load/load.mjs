@@ -23,7 +23,7 @@ const chat = (r, more = {}) => ({
 });
 
 // Node's own client: fetch() was seen to wait for ever with no connection open.
-const agent = new http.Agent({ keepAlive: true });
+const agent = new http.Agent({ keepAlive: true, timeout: 2 * kPatienceMs });  // without a timeout it ignores Keep-Alive
 function post(to, path, body, away) {
   return new Promise((resolve, reject) => {
     const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));

@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 
 export async function start(model, ...args) {
   const child = spawn(process.env.PUYU, ["serve", model, "--port=0", "--name=tiny", ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  process.once("exit", () => child.kill("SIGKILL"));  // a test that fails leaves no server behind
   let out = "", log = "";
   child.stderr.on("data", (bytes) => (log += bytes));
   const gone = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
