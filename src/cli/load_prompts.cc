@@ -71,8 +71,8 @@ TokenSource server_tokens(const Url& api, const std::string& api_key) {
             Json body = Json::object();
             body["prompt"] = text;
             std::vector<int32_t> ids;
-            for (const Json& id : ask_server(api, api_key, "/tokenize", body).at("tokens").as_array())
-              ids.push_back(static_cast<int32_t>(id.as_int()));
+            const Json answer = ask_server(api, api_key, "/tokenize", body);
+            for (const Json& id : answer.at("tokens").as_array()) ids.push_back(static_cast<int32_t>(id.as_int()));
             return ids;
           },
           [=](const std::vector<int32_t>& ids) {

@@ -53,7 +53,8 @@ void quantize_row(int8_t* q, float* scale, const T* x, int64_t K) {
 // Quantises as it packs: the numbers are those of quantize_rows, plus the micro-kernel's offset.
 void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float* row_scales) {
   const int64_t step = kBlock * 4, i0 = panel * o.rows(m), rows = imin(o.rows(m), o.outer - i0), blocks = m.blocks(o.k);
-  const auto offset = static_cast<int8_t>(m.offset);
+  typedef uint8_t vb __attribute__((vector_size(16)));  // to add an offset of 128 modulo 256
+  const auto offset = static_cast<uint8_t>(m.offset);
   auto block = [&](int64_t kb) {
     return dst + (kb / kChunk * panels + panel) * m.a_chunk() + kb % kChunk * m.mr * kBlock;
   };
@@ -66,7 +67,7 @@ void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t pan
       for (int64_t kb = 0; kb < blocks; ++kb)
         for (int64_t i = 0; i < 4; ++i) {
           const int64_t k = kb * step + i * 16;
-          const vc c = (k < o.k ? rounded(load_n(x + k, o.k - k), s.inv) : vc{}) + offset;
+          const vb c = (vb)(k < o.k ? rounded(load_n(x + k, o.k - k), s.inv) : vc{}) + offset;
           __builtin_memcpy(block(kb) + r * kBlock + i * 4, &c, 16);
         }
     }
