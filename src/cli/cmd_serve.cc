@@ -23,7 +23,7 @@ struct Options {
 };
 
 constexpr const char* kHelp =
-    "Serves OpenAI's chat and text completions, streamed or not, until Ctrl-C.\n\n"
+    "Serves OpenAI's API (chat and text completions, responses, embeddings) and Anthropic's messages until Ctrl-C.\n\n"
     "  puyu serve runs/demo/model\n"
     "  curl http://127.0.0.1:23333/v1/chat/completions -H 'Content-Type: application/json' \\\n"
     "    -d '{\"model\": \"model\", \"messages\": [{\"role\": \"user\", \"content\": \"你好\"}]}'\n";
