@@ -72,8 +72,9 @@ void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t pan
         }
     }
   });
+  const int64_t used = ceil_div(rows, m.row_step) * m.row_step;  // rows that the micro-kernel will look at
   for (int64_t kb = 0; kb < blocks; ++kb)
-    __builtin_memset(block(kb) + rows * kBlock, 0, static_cast<size_t>(m.mr - rows) * 64);
+    __builtin_memset(block(kb) + rows * kBlock, 0, static_cast<size_t>(used - rows) * 64);
 }
 
 }  // namespace

@@ -125,7 +125,8 @@ void pack_a_rows(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel,
       }
       words_along_k(out + r * kBlock, p, pairs);
     }
-    __builtin_memset(out + rows * kBlock, 0, static_cast<size_t>(m.mr - rows) * 64);
+    const int64_t used = ceil_div(rows, m.row_step) * m.row_step;  // rows that the micro-kernel will look at
+    __builtin_memset(out + rows * kBlock, 0, static_cast<size_t>(used - rows) * 64);
   }
 }
 
@@ -155,7 +156,8 @@ void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
     for (int64_t c0 = 0; c0 < m.nr; c0 += 16) {
       const int64_t i0 = panel * m.nr + c0;
       const auto bytes = static_cast<size_t>(imin(16, m.nr - c0)) * 4;
-      uint32_t* out = dst + (kb / kChunk * panels + panel) * m.b_chunk() + kb % kChunk * kBlock * m.nr + c0;
+      uint32_t* out =
+          dst + b_place(kb / kChunk, panel, panels, m.chunks(o.k)) * m.b_chunk() + kb % kChunk * kBlock * m.nr + c0;
       if (i0 >= o.outer) {
         for (int r = 0; r < 16; ++r) __builtin_memset(out + r * m.nr, 0, bytes);
         continue;

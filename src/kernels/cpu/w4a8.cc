@@ -129,8 +129,7 @@ __attribute__((target("avx512vnni"))) void run_many(float* c, int64_t ldc, const
   }
 }
 // One panel's chunk into words: per group scales and zeros as they are, then [32][nr] words of 4 numbers.
-void unpack_panel(const Micro&, uint32_t* words, const void* packed, int64_t chunk, int64_t panel, int64_t panels) {
-  const auto* from = static_cast<const uint32_t*>(packed) + (chunk * panels + panel) * kChunk * kBWords * kNr;
+void unpack_panel(const Micro&, uint32_t* words, const uint32_t* from) {
   for (int64_t g = 0; g < kGroups; ++g, words += kGroupBlocks * kUnpackedWords * kNr) {
     __builtin_memcpy(words, from, 2 * kNr * 4);
     uint32_t* to = words + 2 * kNr;
@@ -225,7 +224,7 @@ void pack_w4a8(void* dst, Tensor q, Tensor scale, Tensor zero) {
 #pragma omp parallel for schedule(static)
   for (int64_t j = 0; j < panels; ++j)
     for (int64_t g = 0; g < groups; ++g) {
-      uint32_t* group = static_cast<uint32_t*>(dst) + (g / kGroups * panels + j) * m.b_chunk() +
+      uint32_t* group = static_cast<uint32_t*>(dst) + b_place(g / kGroups, j, panels, m.chunks(K)) * m.b_chunk() +
                         g % kGroups * kGroupBlocks * kBWords * m.nr;
       for (int64_t c = 0; c < m.nr; ++c) {
         const int64_t n = j * m.nr + c;
