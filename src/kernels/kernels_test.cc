@@ -336,31 +336,34 @@ TEST_P(Kernels, Attention) {
 
 // Pages, chunks and batch-mates change no bit of a row: DESIGN's invariant, at the level of the kernel.
 TEST_P(Kernels, PagedAttentionIsPackedAttention) {
-  const Heads h{4, 2, 32};
-  const Vec<int32_t> cu{0, 150, 163};
-  const int64_t T = 163, pages = 8, max_pages = 3;
-  Tensor X = put(random(T * h.row()), {T, h.row()}), O = blank({T, h.q * h.dim}, dtype);
-  attention(ctx, O, {}, X, h, PackedSeqs{cu.data(), 2, 150});
-  Tensor K = blank({pages, h.kv, kPage, h.dim}, dtype), V = blank({pages, h.kv, kPage, h.dim}, dtype);
-  fill(ctx, K, std::numeric_limits<float>::quiet_NaN());  // stale pages may hold anything
-  fill(ctx, V, std::numeric_limits<float>::quiet_NaN());
-  const Vec<int32_t> table{6, 1, 4, 3, -1, -1};
-  // Feed both sequences in ragged chunks; sequence 1 idles while sequence 0 goes on.
-  const Vec<std::array<int32_t, 2>> chunks{{100, 1}, {1, 5}, {1, 1}, {40, 6}, {8, 0}};
-  int32_t past[2] = {0, 0};
-  for (auto [a, b] : chunks) {
-    Vec<int32_t> ccu{0, a, a + b};
-    Tensor Q = blank({a + b, h.row()}, dtype), P = blank({a + b, h.q * h.dim}, dtype);
-    const auto row = static_cast<size_t>(h.row() * dtype_size(dtype));
-    for (int32_t i = 0; i < a; ++i) std::memcpy(Q.rows(i, i + 1).data, X.rows(past[0] + i, past[0] + i + 1).data, row);
-    for (int32_t i = 0; i < b; ++i)
-      std::memcpy(Q.rows(a + i, a + i + 1).data, X.rows(150 + past[1] + i, 150 + past[1] + i + 1).data, row);
-    PagedSeqs s{ccu.data(), past, table.data(), 2, max_pages, K, V};
-    kv_append(ctx, Q, h, s);
-    attention(ctx, P, Q, h, s);
-    EXPECT_EQ(get(P.rows(0, a)), get(O.rows(past[0], past[0] + a)));
-    EXPECT_EQ(get(P.rows(a, a + b)), get(O.rows(150 + past[1], 150 + past[1] + b)));
-    past[0] += a, past[1] += b;
+  for (int64_t dim : {32, 36, 128}) {
+    const Heads h{4, 2, dim};
+    const Vec<int32_t> cu{0, 150, 163};
+    const int64_t T = 163, pages = 8, max_pages = 3;
+    Tensor X = put(random(T * h.row()), {T, h.row()}), O = blank({T, h.q * h.dim}, dtype);
+    attention(ctx, O, {}, X, h, PackedSeqs{cu.data(), 2, 150});
+    Tensor K = blank({pages, h.kv, kPage, h.dim}, dtype), V = blank({pages, h.kv, kPage, h.dim}, dtype);
+    fill(ctx, K, std::numeric_limits<float>::quiet_NaN());  // stale pages may hold anything
+    fill(ctx, V, std::numeric_limits<float>::quiet_NaN());
+    const Vec<int32_t> table{6, 1, 4, 3, -1, -1};
+    // Feed both sequences in ragged chunks; sequence 1 idles while sequence 0 goes on.
+    const Vec<std::array<int32_t, 2>> chunks{{100, 1}, {1, 5}, {1, 1}, {40, 6}, {8, 0}};
+    int32_t past[2] = {0, 0};
+    for (auto [a, b] : chunks) {
+      Vec<int32_t> ccu{0, a, a + b};
+      Tensor Q = blank({a + b, h.row()}, dtype), P = blank({a + b, h.q * h.dim}, dtype);
+      const auto row = static_cast<size_t>(h.row() * dtype_size(dtype));
+      for (int32_t i = 0; i < a; ++i)
+        std::memcpy(Q.rows(i, i + 1).data, X.rows(past[0] + i, past[0] + i + 1).data, row);
+      for (int32_t i = 0; i < b; ++i)
+        std::memcpy(Q.rows(a + i, a + i + 1).data, X.rows(150 + past[1] + i, 150 + past[1] + i + 1).data, row);
+      PagedSeqs s{ccu.data(), past, table.data(), 2, max_pages, K, V};
+      kv_append(ctx, Q, h, s);
+      attention(ctx, P, Q, h, s);
+      EXPECT_EQ(get(P.rows(0, a)), get(O.rows(past[0], past[0] + a)));
+      EXPECT_EQ(get(P.rows(a, a + b)), get(O.rows(150 + past[1], 150 + past[1] + b)));
+      past[0] += a, past[1] += b;
+    }
   }
 }
 

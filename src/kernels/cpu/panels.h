@@ -79,13 +79,4 @@ struct Operand {
 void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
 void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
 
-// c [rows x nr] (+)= the first rows of A panel i of pa times B panel j of pb, blocks [0, blocks) of K.
-PUYU_INLINE void multiply_panels(const Micro& m, float* c, int64_t ldc, const uint32_t* a, int64_t i, int64_t pa,
-                                 int64_t rows, const uint32_t* b, int64_t j, int64_t pb, int64_t blocks, bool add) {
-  const int64_t chunks = ceil_div(blocks, kChunk);
-  for (int64_t chunk = 0; chunk < chunks; ++chunk)
-    m.run[rows - 1](c, ldc, a + (chunk * pa + i) * m.a_chunk(), b + b_place(chunk, j, pb, chunks) * m.b_chunk(),
-                    imin(kChunk, blocks - chunk * kChunk), add || chunk > 0, nothing_ahead(a));
-}
-
 }  // namespace puyu::cpu::PUYU_ISA
