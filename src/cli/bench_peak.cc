@@ -191,7 +191,7 @@ std::vector<int> thread_counts() {
 
 constexpr size_t kStreamBytes = size_t{512} << 20;  // per thread, in turns: above what a core's caches hold
 
-constexpr size_t kAhead = 1024;  // bytes asked for before they are read: one core alone keeps too few lines under way
+constexpr size_t kAhead = 4096;  // bytes asked for before they are read: one core alone keeps too few lines under way
 
 uint64_t read_stream(const char* p, size_t n) {
   typedef uint64_t Words __attribute__((vector_size(64)));

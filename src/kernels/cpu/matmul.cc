@@ -59,7 +59,7 @@ struct Place {
 // One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
 // memory works while all of them compute.
 Ahead ahead_of(const Product& p, int64_t chunk, const Place& at) {
-  constexpr int64_t kNear = 1024;
+  constexpr int64_t kNear = 4096;
   const int64_t passes = at.i1 - at.i0, pass = at.i - at.i0;
   const auto* here = reinterpret_cast<const char*>(p.b_at(chunk, at.j));
   if (passes == 1) return {here + kNear, here + kNear + 64, 128};

@@ -112,6 +112,7 @@ __attribute__((target("avx512vnni"))) void run_few(float* c, int64_t ldc, const 
     sum_nibbles<R>(sums, a + 2 * kFewRows, b + 2 * kNr, ahead);
     add_group<R, kFewRows>(c, ldc, sums, a, b, add || g > 0);
     ahead.first += ahead.step * kBlock, ahead.second += ahead.step * kBlock;
+    ahead.next(), ahead.next();  // a group is its numbers and as many lines more, for scales and zeros
     a += kGroupBlocks * kAWords * kFewRows, b += kGroupBlocks * kBWords * kNr;
   }
 }
