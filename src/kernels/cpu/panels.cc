@@ -116,14 +116,14 @@ void pack_a_rows(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel,
   for (int64_t kb = 0; kb < m.blocks(o.k); ++kb) {
     uint32_t* out = dst + (kb / kChunk * panels + panel) * m.a_chunk() + kb % kChunk * m.mr * kBlock;
     const int64_t k0 = kb * step, nk = o.k - k0;
-    for (int64_t r = 0; r < rows; ++r) {
-      const T* p = src + r * o.ld + k0;
-      T edge[64] = {};
-      if (nk < step) {
-        __builtin_memcpy(edge, p, sizeof(T) * static_cast<size_t>(nk));
-        p = edge;
+    if (nk >= step) {
+      for (int64_t r = 0; r < rows; ++r) words_along_k(out + r * kBlock, src + r * o.ld + k0, pairs);
+    } else {
+      for (int64_t r = 0; r < rows; ++r) {
+        T edge[64] = {};
+        __builtin_memcpy(edge, src + r * o.ld + k0, sizeof(T) * static_cast<size_t>(nk));
+        words_along_k(out + r * kBlock, edge, pairs);
       }
-      words_along_k(out + r * kBlock, p, pairs);
     }
     const int64_t used = ceil_div(rows, m.row_step) * m.row_step;  // rows that the micro-kernel will look at
     __builtin_memset(out + rows * kBlock, 0, static_cast<size_t>(used - rows) * 64);
