@@ -17,8 +17,8 @@ struct Row {
   double tokens = 0;  // of one measurement
   Spread seconds;
   double flops = 0, bytes = 0;  // needed for those tokens
-  Spread read;                  // B/s around each measurement: a machine's memory may change its speed within seconds
-  Spread share;                 // of what the limits around each measurement allow
+  Spread read = {};             // B/s around each measurement: a machine's memory may change its speed within seconds
+  Spread share = {};            // of what the limits around each measurement allow
   double peak = 0;              // FLOP/s or op/s
 };
 
