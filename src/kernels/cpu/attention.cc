@@ -89,7 +89,7 @@ PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m,
   const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   for (int j = 0; j < 4; ++j) {
     x[j] = load(s + 16 * j) * scale;
-    x[j] = lane + 16 * j < static_cast<int32_t>(visible) ? x[j] : splat(-3e38f);
+    if (visible < kKeys) x[j] = lane + 16 * j < static_cast<int32_t>(visible) ? x[j] : splat(-3e38f);
     mx = vmax(mx, x[j]);
   }
   const float tile_max = lane_max(mx), m_new = tile_max > m ? tile_max : m;
@@ -99,7 +99,7 @@ PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m,
     store(s + 16 * j, e);
     sum += e;
   }
-  const float shrink = vexp(splat(m - m_new))[0];
+  const float shrink = m == m_new ? 1.0f : vexp(splat(m - m_new))[0];
   l = l * shrink + lane_sum(sum);
   m = m_new;
   return shrink;
@@ -301,7 +301,7 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
         for (int i = 0; i < 4; ++i) {
           float *ps = s.s + r * kKeys + 16 * i, *pd = s.dp + r * kKeys + 16 * i;
           vf p = vexp(load(ps) * scale - lse[at]);
-          p = lane + 16 * i < visible ? p : splat(0.0f);
+          if (visible < kKeys) p = lane + 16 * i < visible ? p : splat(0.0f);
           store(ps, p);
           store(pd, p * (load(pd) - delta[at]) * scale);
         }

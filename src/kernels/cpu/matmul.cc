@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include "kernels/cpu/table.h"
+
 namespace puyu::cpu::PUYU_ISA {
 namespace {
 
@@ -13,10 +15,24 @@ struct Scratch {
   alignas(64) uint32_t b[kChunk * (kBlock + 1) * kMaxNr];  // one panel's chunk, when B is unpacked as it is used
 };
 
+PUYU_INLINE void store_result(float* p, vf v, int64_t n, bool) { store_n(p, v, n); }
+PUYU_INLINE void store_result(BF16* p, vf v, int64_t n, [[maybe_unused]] bool rounds) {
+#ifdef PUYU_ISA_avx512
+  if (rounds && n >= 16) {
+    vh h;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(h) : "v"(v));
+    __builtin_memcpy(p, &h, 32);
+    return;
+  }
+#endif
+  store_n(p, v, n);
+}
+
 // The tile whose first element is (m0, n0) of C.
 template <class T>
 void store_tile(const float* c, int64_t nr, int64_t rows, int64_t cols, int64_t m0, int64_t n0, const MatmulOut& o) {
   const int64_t ld = o.ld;
+  const bool rounds = features().avx512_bf16;  // the machine rounds to bf16 (and takes numbers below 2^-126 for 0)
   T* out = static_cast<T*>(o.c) + m0 * ld + n0;
   const T* residual = o.residual ? static_cast<const T*>(o.residual) + m0 * ld + n0 : nullptr;
   for (int64_t r = 0; r < rows; ++r)
@@ -29,7 +45,7 @@ void store_tile(const float* c, int64_t nr, int64_t rows, int64_t cols, int64_t 
         v = __builtin_convertvector((vi)v + offset, vf) * (load(o.dequant->col + n0 + j) * o.dequant->row[m0 + r]);
       }
       if (residual) v += load_n(residual + r * ld + j, n);
-      store_n(out + r * ld + j, v, n);
+      store_result(out + r * ld + j, v, n, rounds);
     }
 }
 

@@ -40,14 +40,22 @@ PUYU_INLINE void transpose(Words& r) {
 }
 #endif
 
+// 32 numbers as bf16, those of `low` first. Words of pairs are only made for machines that multiply them, and those
+// round to bf16 too (unlike bf16_bits they take numbers below 2^-126 for 0).
+PUYU_INLINE vu to_bf16(vf low, vf high) {
+  vu w;
+#ifdef PUYU_ISA_avx512
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(w) : "v"(high), "v"(low));
+#else
+  BF16 both[32];
+  store(both, low), store(both + 16, high);
+  __builtin_memcpy(&w, both, 64);
+#endif
+  return w;
+}
 // 16 words of row `p`, contiguous along K.
 PUYU_INLINE vu words_along_k(const float* p, bool pairs) {
-  if (!pairs) return (vu)load(p);
-  BF16 both[32];
-  store(both, load(p)), store(both + 16, load(p + 16));
-  vu w;
-  __builtin_memcpy(&w, both, 64);
-  return w;
+  return pairs ? to_bf16(load(p), load(p + 16)) : (vu)load(p);
 }
 PUYU_INLINE vu words_along_k(const BF16* p, bool pairs) {
   if (!pairs) return (vu)load(p);
@@ -61,15 +69,20 @@ PUYU_INLINE vu words_along_k(const int8_t* p, bool) {
   return w;
 }
 // 16 words across the outer dimension; with pairs the second of each comes from `q`, the next k.
-PUYU_INLINE vu low_half(const float* p) { return bf16_bits(load(p)); }
-PUYU_INLINE vu low_half(const BF16* p) {
-  vh h;
-  __builtin_memcpy(&h, p, 32);
-  return __builtin_convertvector(h, vu);
+typedef uint16_t vw __attribute__((vector_size(64)));
+PUYU_INLINE vu woven(vu both) {  // lane i: half i, and half 16 + i above it
+  const vw order = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                    8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return (vu)__builtin_shuffle((vw)both, order);
 }
-template <class T>
-PUYU_INLINE vu words_across(const T* p, const T* q, bool pairs) {
-  return pairs ? low_half(p) | (low_half(q) << 16) : (vu)load(p);
+PUYU_INLINE vu words_across(const float* p, const float* q, bool pairs) {
+  return pairs ? woven(to_bf16(load(p), load(q))) : (vu)load(p);
+}
+PUYU_INLINE vu words_across(const BF16* p, const BF16* q, bool pairs) {
+  if (!pairs) return (vu)load(p);
+  vu both;
+  __builtin_memcpy(&both, p, 32), __builtin_memcpy(reinterpret_cast<char*>(&both) + 32, q, 32);
+  return woven(both);
 }
 
 // The words of a block that begins at p: 16 of the outer index by 16 of K, in the order they lie in.
