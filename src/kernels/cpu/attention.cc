@@ -36,7 +36,7 @@ struct KeyTile {
 };
 void pack_all_a(const Micro& m, uint32_t* dst, const Operand& o) {
   const int64_t panels = ceil_div(o.outer, m.mr);
-  for (int64_t p = 0; p < panels; ++p) pack_a(m, dst, o, p, panels);
+  pack_a(m, dst, o, 0, panels, panels);
 }
 // Columns up to the padded width, so that products cover whole rows of the f32 tile.
 PackedB pack_all_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t width) {

@@ -196,6 +196,7 @@ void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N
                   pn, m.chunks(K), out};
   const bool few = pm <= 2;
   const Runs runs(few ? pn : 0, threads);
+  const int64_t at_once = a.k_contiguous ? 1 : 8;  // panels that a thread packs together
   const Jobs jobs = few ? Jobs{1, runs.size()} : jobs_for(p, threads);
 #pragma omp parallel if (M * N * K > 200000)
   {
@@ -204,7 +205,7 @@ void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N
       for (int64_t i = 0; i < pn; ++i) pack_b(m, pb, *b, i, pn);
     }
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < pm; ++i) form.pack_a(m, pa, a, i, pm, form.row_scale);
+    for (int64_t i = 0; i < pm; i += at_once) form.pack_a(m, pa, a, i, imin(pm, i + at_once), pm, form.row_scale);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t job = 0; job < jobs.rows * jobs.cols; ++job) {
       Scratch& tile = tiles[omp_get_thread_num()];
@@ -215,8 +216,8 @@ void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N
 
 }  // namespace
 
-void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float*) {
-  pack_a(m, dst, o, panel, panels);
+void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels, float*) {
+  pack_a(m, dst, o, first, last, panels);
 }
 void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed_b, const MatmulOut& out) {
   const Form form{&micro_for(a.type == DType::kBF16 && b.type == DType::kBF16), pack_plain};

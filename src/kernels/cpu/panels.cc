@@ -147,22 +147,29 @@ void pack_a_rows(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel,
   }
 }
 
+// Rows across K, a block of K for all panels before the next: they share its cache lines.
 template <class T>
-void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
-  if (o.k_contiguous) return pack_a_rows<T>(m, dst, o, panel, panels);
+void pack_a_across(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels) {
   const int64_t step = 16 * m.per_word;
   Words w;
   for (int64_t kb = 0; kb < m.blocks(o.k); ++kb)
-    for (int64_t r0 = 0; r0 < m.mr; r0 += 16) {
-      const int64_t i0 = panel * o.rows(m) + r0, rows = imin(16, m.mr - r0);
-      uint32_t* out = dst + (kb / kChunk * panels + panel) * m.a_chunk() + (kb % kChunk * m.mr + r0) * kBlock;
-      if (i0 >= o.outer) {
-        __builtin_memset(out, 0, static_cast<size_t>(rows) * 64);
-        continue;
+    for (int64_t panel = first; panel < last; ++panel)
+      for (int64_t r0 = 0; r0 < m.mr; r0 += 16) {
+        const int64_t i0 = panel * o.rows(m) + r0, rows = imin(16, m.mr - r0);
+        uint32_t* out = dst + (kb / kChunk * panels + panel) * m.a_chunk() + (kb % kChunk * m.mr + r0) * kBlock;
+        if (i0 >= o.outer) {
+          __builtin_memset(out, 0, static_cast<size_t>(rows) * 64);
+          continue;
+        }
+        load_block<T>(w, o, i0, kb * step, m.per_word, true);
+        for (int64_t r = 0; r < rows; ++r) copy_words(out + r * kBlock, w[r]);
       }
-      load_block<T>(w, o, i0, kb * step, m.per_word, true);
-      for (int64_t r = 0; r < rows; ++r) copy_words(out + r * kBlock, w[r]);
-    }
+}
+
+template <class T>
+void pack_a_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels) {
+  if (!o.k_contiguous) return pack_a_across<T>(m, dst, o, first, last, panels);
+  for (int64_t panel = first; panel < last; ++panel) pack_a_rows<T>(m, dst, o, panel, panels);
 }
 
 template <class T>
@@ -189,11 +196,11 @@ void pack_b_typed(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel
 
 }  // namespace
 
-void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
+void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels) {
   if (o.type == DType::kF32)
-    pack_a_typed<float>(m, dst, o, panel, panels);
+    pack_a_typed<float>(m, dst, o, first, last, panels);
   else
-    pack_a_typed<BF16>(m, dst, o, panel, panels);
+    pack_a_typed<BF16>(m, dst, o, first, last, panels);
 }
 void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels) {
   if (o.type == DType::kI8)

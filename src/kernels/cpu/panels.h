@@ -75,8 +75,9 @@ struct Operand {
   int64_t panel_rows = 0;  // of A, in each panel but the last; 0: as many as it holds
   int64_t rows(const Micro& m) const { return panel_rows ? panel_rows : m.mr; }
 };
-// Packs panel number `panel` of `panels` of the operand into the packed matrix at dst; elements outside are zero.
-void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
+// Packs panels [first, last), or panel number `panel`, of `panels` of the operand into the packed matrix at dst;
+// elements outside are zero.
+void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels);
 void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
 
 }  // namespace puyu::cpu::PUYU_ISA

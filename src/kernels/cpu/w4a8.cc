@@ -187,7 +187,7 @@ PUYU_INLINE void quantize_group(uint32_t* half, int64_t mr, float* scale, uint32
   *scale = max / 127, *sum = static_cast<uint32_t>(-all);
 }
 
-void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float*) {
+void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t, int64_t panels, float*) {
   const int64_t i0 = panel * o.rows(m), rows = imin(o.rows(m), o.outer - i0);
   with_type(o.type, [&](auto tag) {
     using T = decltype(tag);
