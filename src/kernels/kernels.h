@@ -17,7 +17,7 @@ namespace puyu {
 struct Ctx {
   Device device = Device::kCpu;
   Arena* scratch = nullptr;  // on the same device
-  // On a GPU: where work is queued (tensor/device.h). Small arrays (ids, positions, cu …) may be the CPU's or the GPU's;
+  // On a GPU: where work is queued (tensor/device.h). Small arrays (ids, positions …) may be the CPU's or the GPU's;
   // those of the GPU are not looked at, so that calls can be captured in a graph.
   void* stream = nullptr;
   // A row's bits do not depend on its batch: always so on the CPU; on a GPU it costs speed (docs/benchmarks/gpu.md).
