@@ -388,6 +388,22 @@ TEST_P(Kernels, PagedAttentionIsPackedAttention) {
   }
 }
 
+// Few rows and many keys: a GPU may split the keys over blocks and put the parts together.
+TEST_P(Kernels, DecodingALongContext) {
+  const Heads h{2, 1, 32};
+  const int64_t T = 700, pages = 11;
+  const Vec<int32_t> all{0, 700}, one{0, 1}, table{10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0};
+  const int32_t none = 0, past = 699;
+  Vec<double> x = random(T * h.row());
+  Tensor X = put(x, {T, h.row()}), K = blank({pages, 1, kPage, 32}, dtype), V = blank({pages, 1, kPage, 32}, dtype);
+  kv_append(ctx, X, h, {all.data(), &none, table.data(), 1, pages, K, V});
+  Tensor O = blank({1, 64}, dtype), last = X.rows(past, T);
+  kv_append(ctx, last, h, {one.data(), &past, table.data(), 1, pages, K, V});
+  attention(ctx, O, last, h, {one.data(), &past, table.data(), 1, pages, K, V});
+  const Vec<double> o = ref::attention(x, all, h);
+  near(O, {o.end() - 64, o.end()}, "o");
+}
+
 TEST_P(Kernels, QuantisedPages) {
   const Vec<int32_t> cu{0, 150}, table{2, 0, 1};
   for (int64_t dim : {32, 36, 128})
