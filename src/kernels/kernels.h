@@ -16,7 +16,13 @@ namespace puyu {
 
 struct Ctx {
   Device device = Device::kCpu;
-  Arena* scratch = nullptr;
+  Arena* scratch = nullptr;  // on the same device
+  // On a GPU: where work is queued (tensor/device.h). Small arrays (ids, positions …) may be the CPU's or the GPU's;
+  // those of the GPU are not looked at, so that calls can be captured in a graph.
+  void* stream = nullptr;
+  // A row's bits do not depend on its batch: always so on the CPU; on a GPU it costs speed (docs/benchmarks/gpu.md).
+  // Without it they are the same from run to run, for the same shapes.
+  bool batch_invariant = false;
 };
 
 // Heads of one attention layer. qkv rows are [KV][G + 2][HD]: per kv head its G query heads, then k, then v

@@ -1,6 +1,8 @@
 // Every kernel against the scalar reference: values on double, gradients by complex step, for each instruction set of
-// this machine, in f32 and bf16. Tolerances are relative to the largest reference value: 2e-5 for f32 (sums of a few
-// hundred terms), 2e-2 for bf16 (8 bits, results rounded once or twice).
+// this machine, in f32 and bf16; for the CUDA kernels on a GPU where there is one, and everywhere by running their
+// bodies on the CPU (cuda/emulator.h): in batch-invariant mode, and with cuBLASLt's products as three loops. Tolerances
+// are relative to the largest reference value: 2e-5 for f32 (sums of a few hundred terms), 2e-2 for bf16 (8 bits,
+// results rounded once or twice).
 #include "kernels/kernels.h"
 
 #include <gtest/gtest.h>
@@ -10,33 +12,53 @@
 #include <functional>
 
 #include "base/rng.h"
-#include "kernels/cpu/table.h"
+#include "kernels/cpu/set_table.h"
 #include "kernels/ref/ref.h"
+#include "tensor/device.h"
 
 namespace puyu {
+namespace cpu::cuda_emulated {
+extern const Table kTable;
+}
 namespace {
 
 using C = std::complex<double>;
 using ref::Vec;
 
 struct Param {
-  std::string isa;
+  std::string isa;  // or cuda, cuda_emulated
   DType dtype;
+  bool invariant = true;
 };
 std::vector<Param> all_params() {
+  // Kernels end before their call returns, so that the tests may look at managed memory at once.
+  setenv("CUDA_LAUNCH_BLOCKING", "1", 1);
   std::vector<Param> out;
-  for (const auto& isa : cpu::available_isas())
-    for (DType d : {DType::kF32, DType::kBF16}) out.push_back({isa, d});
+  for (DType d : {DType::kF32, DType::kBF16}) {
+    for (const auto& isa : cpu::available_isas()) out.push_back({isa, d});
+    for (const char* device : {"cuda_emulated", "cuda"})
+      for (bool invariant : {true, false})
+        if (device == std::string("cuda_emulated") || device_count() > 0) out.push_back({device, d, invariant});
+  }
   return out;
 }
+std::string name_of(const Param& p) { return p.isa + (p.invariant ? "_" : "_library_") + dtype_name(p.dtype); }
 
 class Kernels : public ::testing::TestWithParam<Param> {
  protected:
-  void SetUp() override { cpu::set_isa(GetParam().isa); }
+  void SetUp() override {
+    if (emulated())
+      cpu::set_table(cpu::cuda_emulated::kTable);
+    else if (!on_gpu())
+      cpu::set_isa(GetParam().isa);
+  }
   void TearDown() override { cpu::set_isa(""); }
 
-  Arena arena{"test", 1 << 28}, scratch{"scratch", 1 << 28};
-  Ctx ctx{Device::kCpu, &scratch};
+  static bool emulated() { return GetParam().isa == "cuda_emulated"; }
+  static bool on_gpu() { return GetParam().isa == "cuda"; }
+  const Device device = on_gpu() ? Device::kCuda : Device::kCpu;
+  Arena arena{"test", 1 << 28, device, true}, scratch{"scratch", 1 << 28, device, true};
+  Ctx ctx{device, &scratch, nullptr, GetParam().invariant};
   Rng rng{42};
   DType dtype = GetParam().dtype;
   double tol = dtype == DType::kF32 ? 2e-5 : 2e-2;
@@ -73,6 +95,7 @@ class Kernels : public ::testing::TestWithParam<Param> {
     return x;
   }
   static Vec<double> get(const Tensor& t) {
+    if (on_gpu()) synchronize_device();
     Vec<double> v(t.numel());
     for (size_t i = 0; i < v.size(); ++i) v[i] = t.dtype == DType::kF32 ? t.as<float>()[i] : to_float(t.as<BF16>()[i]);
     return v;
@@ -246,11 +269,12 @@ TEST_P(Kernels, LinearInt4ByInt8) {
 }
 
 TEST_P(Kernels, LinearRowsDoNotDependOnTheBatch) {
-  const int64_t M = 77, N = 130, K = 1000;
+  if (!GetParam().invariant) GTEST_SKIP() << "cuBLASLt chooses by the number of rows";
+  const int64_t M = 77, N = 130, K = 1000, step = emulated() ? 16 : 1;
   Tensor X = put(random(M * K), {M, K}), W = put(random(N * K), {N, K}), Y = blank({M, N}, DType::kF32);
   linear(ctx, Y, X, W);
   for (int64_t a : {0, 5, 10, 60})
-    for (int64_t b = a + 1; b <= std::min<int64_t>(a + 34, M); ++b) {
+    for (int64_t b = a + 1; b <= std::min<int64_t>(a + 34, M); b += step) {
       Tensor P = blank({b - a, N}, DType::kF32);
       linear(ctx, P, X.rows(a, b), W);
       EXPECT_EQ(get(P), get(Y.rows(a, b))) << a << ".." << b;
@@ -365,6 +389,22 @@ TEST_P(Kernels, PagedAttentionIsPackedAttention) {
       past[0] += a, past[1] += b;
     }
   }
+}
+
+// Few rows and many keys: a GPU may split the keys over blocks and put the parts together.
+TEST_P(Kernels, DecodingALongContext) {
+  const Heads h{2, 1, 32};
+  const int64_t T = 700, pages = 11;
+  const Vec<int32_t> all{0, 700}, one{0, 1}, table{10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0};
+  const int32_t none = 0, past = 699;
+  Vec<double> x = random(T * h.row());
+  Tensor X = put(x, {T, h.row()}), K = blank({pages, 1, kPage, 32}, dtype), V = blank({pages, 1, kPage, 32}, dtype);
+  kv_append(ctx, X, h, {all.data(), &none, table.data(), 1, pages, K, V});
+  Tensor O = blank({1, 64}, dtype), last = X.rows(past, T);
+  kv_append(ctx, last, h, {one.data(), &past, table.data(), 1, pages, K, V});
+  attention(ctx, O, last, h, {one.data(), &past, table.data(), 1, pages, K, V});
+  const Vec<double> o = ref::attention(x, all, h);
+  near(O, {o.end() - 64, o.end()}, "o");
 }
 
 TEST_P(Kernels, QuantisedPages) {
@@ -535,7 +575,7 @@ TEST_P(Kernels, AdamW) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, Kernels, ::testing::ValuesIn(all_params()),
-                         [](const auto& p) { return p.param.isa + "_" + dtype_name(p.param.dtype); });
+                         [](const auto& p) { return name_of(p.param); });
 
 }  // namespace
 }  // namespace puyu

@@ -1,6 +1,6 @@
 #include "model/block.h"
 
-#include <cstring>
+#include "tensor/device.h"
 
 namespace puyu {
 
@@ -79,7 +79,7 @@ void block_forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tenso
   Saved none;
   Saved& s = saved ? *saved : none;
   if (saved)
-    std::memcpy(s.x.data, x.data, static_cast<size_t>(x.nbytes()));
+    copy_tensor(s.x, x, ctx.stream);
   else
     s.x = x;
   forward(ctx, c, w, x, seqs, s);
