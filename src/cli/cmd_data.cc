@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/progress.h"
+#include "cli/data_tools.h"
 #include "cli/verbs.h"
 #include "data/charset.h"
 #include "data/extract_score.h"
@@ -137,11 +138,12 @@ struct AllOptions : RunOptions {
 };
 
 int run(const std::vector<std::string>& argv) {
+  if (const Verb* tool = argv.empty() ? nullptr : find_data_tool(argv[0])) return tool->run(argv);
   AllOptions o;
   Fields f = list_fields(o);
   PipelineConfig defaults;
-  std::string text =
-      cat(kText, "\noptions of run (also the keys of CONFIG.toml):\n", fields_help(list_fields(defaults)));
+  std::string text = cat(kText, "\n", data_tools_help(), "\noptions of run (also the keys of CONFIG.toml):\n",
+                         fields_help(list_fields(defaults)));
   if (wants_help(argv, kDataVerb, text, f)) return 0;
   bool is_run = !argv.empty() && argv[0] == "run";
   Args a = parse_args(argv, f, {{"o", "out"}}, is_run);
@@ -151,12 +153,13 @@ int run(const std::vector<std::string>& argv) {
   if (what == "tokenize") return run_tokenize(a, o, o.tokenize);
   if (what == "why") return run_why(a, o);
   if (what == "extract") return run_extract(a, o);
-  throw UsageError(cat("expected run, tokenize, why or extract, got '", what, "'"));
+  throw UsageError(
+      cat("expected run, tokenize, why, extract or one of the verbs of 'puyu data --help', got '", what, "'"));
 }
 
 }  // namespace
 
-const Verb kDataVerb = {"data", "puyu data run|tokenize|why|extract ... [options]",
+const Verb kDataVerb = {"data", "puyu data run|tokenize|why|extract|... [options]",
                         "clean a corpus and make token shards of it", run};
 
 }  // namespace puyu

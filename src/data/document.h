@@ -5,6 +5,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace puyu {
 
@@ -19,7 +21,8 @@ struct Document {
   std::string source;    // the name of the collection, "man-en"
   std::string url;       // where it came from: its address, or the file's path inside the source ("ls.1.gz")
   std::map<std::string, double> scores;
-  Format format = Format::kText;           // how it was read; not written
+  std::vector<std::pair<std::string, std::string>> pii;  // tag and what it stands for (pii.h); not written
+  Format format = Format::kText;                         // how it was read; not written
   std::map<std::string, int64_t> repairs;  // what reading had to change, by kind: "charset_guessed"; not written
 };
 

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <set>
 
 #include "base/config.h"
@@ -14,6 +15,7 @@
 #include "base/progress.h"
 #include "base/signal.h"
 #include "data/compress.h"
+#include "data/judges.h"
 #include "data/stages.h"
 
 namespace puyu {
@@ -90,6 +92,7 @@ std::vector<Unit> cut_units(const std::vector<InputFile>& files, const std::stri
 
 struct Run {
   const PipelineConfig& config;
+  const Judges& judges;
   std::vector<InputFile> files;
   std::vector<Unit> units;
   std::string dir;
@@ -98,10 +101,18 @@ struct Run {
 
 bool unit_is_done(const Run& run, size_t u) { return file_exists(run.unit_path(u, ".json")); }
 
+// For its owner's eyes.
+void commit_private(ZstdFile& file, const std::string& path) {
+  file.commit();
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
 void run_unit(const Run& run, size_t u, Progress& progress) {
-  Stages stages(run.config);
+  Stages stages(run.config, run.judges);
   ZstdFile docs(run.unit_path(u, ".docs.zst"));
   std::vector<DedupKey> keys;
+  std::unique_ptr<ZstdFile> pii;
+  if (run.judges.safety.masks()) pii = std::make_unique<ZstdFile>(run.unit_path(u, ".pii.zst"));
   for (size_t f = run.units[u].first; f < run.units[u].last; ++f) {
     read_documents(
         run.files[f], run.config.reader,
@@ -111,6 +122,7 @@ void run_unit(const Run& run, size_t u, Progress& progress) {
                           static_cast<uint32_t>(std::min<size_t>(d.content.size(), UINT32_MAX)),
                           minhash(d.content, run.config.dedup.ngram)});
           docs.write(to_json_line(d));
+          if (!d.pii.empty()) pii->write(pii_line(d));
         },
         [&](ReadFailure&& failure) { stages.fail(failure); });
     progress.add(run.files[f].bytes);
@@ -120,6 +132,7 @@ void run_unit(const Run& run, size_t u, Progress& progress) {
   ZstdFile ledger(run.unit_path(u, ".ledger.zst"));
   ledger.write(stages.ledger);
   ledger.commit();
+  if (pii) commit_private(*pii, run.unit_path(u, ".pii.zst"));
   std::string_view bytes(reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(DedupKey));
   write_file(run.unit_path(u, ".keys"), bytes);
   Json marker = Json::Object{{"documents", keys.size()}, {"keys", hex_key(bytes)}, {"funnel", to_json(stages.funnel)}};
@@ -246,8 +259,9 @@ Document parse_line(const std::string& line, const std::string& path) {
 
 Funnel merge_units(const Run& run) {
   Funnel funnel;
-  for (const char* name : {"read", "normalise", "language", "filter", "exact_duplicates", "near_duplicates"})
-    funnel.stage(name);
+  for (const char* name : {"read", "normalise", "language", "filter"}) funnel.stage(name);
+  run.judges.name_stages(funnel);
+  for (const char* name : {"exact_duplicates", "near_duplicates"}) funnel.stage(name);
   std::vector<DedupKey> keys = read_keys(run, funnel);
   check_ids(keys);
   std::vector<Duplicate> twins = find_duplicates(keys, run.config.dedup);
@@ -255,18 +269,29 @@ Funnel merge_units(const Run& run) {
   ZstdFile ledger(run.dir + "/ledger.jsonl.zst");
   Progress progress("write the corpus", static_cast<int64_t>(keys.size()), "doc");
   size_t at = 0;
-  std::string lines;
+  std::string lines, key_path = run.dir + "/pii-key.jsonl.zst";
+  std::unique_ptr<ZstdFile> pii;
+  if (run.judges.safety.masks()) pii = std::make_unique<ZstdFile>(key_path);
   for (size_t u = 0; u < run.units.size(); ++u) {
+    std::set<std::string> left;  // whose personal data stay in the key
     each_line(run.unit_path(u, ".ledger.zst"), [&](const std::string& line) { ledger.write(line + "\n"); });
     std::string path = run.unit_path(u, ".docs.zst");
     each_line(path, [&](const std::string& line) {
       lines.clear();
-      if (keep_document(parse_line(line, path), twins[at++], keys, run.config.dedup.threshold, funnel, lines))
+      Document d = parse_line(line, path);
+      if (keep_document(d, twins[at++], keys, run.config.dedup.threshold, funnel, lines)) {
         corpus.add(line + "\n");
+        if (run.judges.safety.masks()) left.insert(d.id);
+      }
       ledger.write(lines);
       progress.add(1);
     });
+    if (run.judges.safety.masks())
+      each_line(run.unit_path(u, ".pii.zst"), [&](const std::string& line) {
+        if (left.count(Json::parse(line).at("id").as_string())) pii->write(line + "\n");
+      });
   }
+  if (pii) commit_private(*pii, key_path);
   corpus.commit();
   ledger.commit();
   return funnel;
@@ -311,8 +336,9 @@ std::vector<InputFile> list_inputs(const PipelineConfig& config) {
 }
 
 Funnel run_pipeline(const PipelineConfig& config, const std::string& out_dir, int workers) {
-  std::string options = options_text(config);
-  Run run{config, list_inputs(config), {}, out_dir};
+  Judges judges(config);
+  std::string options = options_text(config) + judges.key();
+  Run run{config, judges, list_inputs(config), {}, out_dir};
   run.units = cut_units(run.files, options);
   std::string keys;
   for (const Unit& u : run.units) keys += u.key;
@@ -327,7 +353,8 @@ Funnel run_pipeline(const PipelineConfig& config, const std::string& out_dir, in
   }
   make_directories(out_dir + "/work");
   for (const auto& e : std::filesystem::directory_iterator(out_dir))
-    if (e.path().filename().string().starts_with("docs-")) std::filesystem::remove(e.path());
+    if (std::string name = e.path().filename().string(); name.starts_with("docs-") || name.starts_with("pii-key"))
+      std::filesystem::remove(e.path());
   run_units(run, workers);
   Funnel funnel = merge_units(run);
   write_file(out_dir + "/funnel.json", to_json(funnel).dump(2) + "\n");

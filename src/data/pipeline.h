@@ -1,7 +1,8 @@
 // Raw files to a clean corpus: read, normalise, language, filter, exact and near duplicates. The output folder holds
 //   docs-00000.jsonl.zst …   the documents that are left (document.h), in the order of source, path and position
 //   ledger.jsonl.zst         one line for every drop and change: why a document is not there, or not as it was
-//   funnel.json              the sums (funnel.h)        run.json   the configuration and its key
+//   pii-key.jsonl.zst        what masked personal data stood for, when some are masked (safety.h); read by its owner
+//   only funnel.json              the sums (funnel.h)        run.json   the configuration and its key
 // Inputs are cut into units of files whose results are pure functions of their files and the configuration; they run
 // in parallel and are kept under work/ until the end, so an interrupted run goes on where it stopped. The output's
 // bytes depend on neither the number of workers nor the order of inputs.
@@ -14,6 +15,7 @@
 #include "data/filter.h"
 #include "data/funnel.h"
 #include "data/reader.h"
+#include "data/safety.h"
 
 namespace puyu {
 
@@ -35,6 +37,7 @@ struct PipelineConfig {
   int64_t shard_bytes = int64_t{256} << 20;
   ReaderOptions reader;
   FilterRules en = english_rules(), zh = chinese_rules(), code = code_rules();
+  SafeOptions safe;
   DedupOptions dedup;
   template <class F>
   void fields(F&& f) {
@@ -47,6 +50,7 @@ struct PipelineConfig {
     f("en", en, "rules for English (and other languages with spaces)");
     f("zh", zh, "rules for Chinese");
     f("code", code, "rules for program text");
+    f("safe", safe, "");
     f("dedup", dedup, "");
   }
 };

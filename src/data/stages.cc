@@ -93,7 +93,7 @@ bool Stages::process(Document& d) {
   s.in.add(static_cast<int64_t>(d.content.size()));
   s.kept.add(static_cast<int64_t>(d.content.size()));
   for (const auto& [kind, count] : d.repairs) change(s, d, kind, count);
-  return normalise(d) && identify(d) && filter(d);
+  return normalise(d) && identify(d) && filter(d) && safe(d);
 }
 
 }  // namespace puyu

@@ -12,9 +12,11 @@ namespace puyu {
 std::string ledger_line(const Document& d, const char* stage, const char* action, const std::string& rule, double value,
                         double limit = 0, const std::string& of = "");
 
+struct Judges;
+
 class Stages {
  public:
-  explicit Stages(const PipelineConfig& config) : config_(config) {}
+  Stages(const PipelineConfig& config, const Judges& judges) : config_(config), judges_(judges) {}
   // True when the document is kept (and cleaned in place).
   bool process(Document& d);
   void fail(const ReadFailure& f);
@@ -25,9 +27,11 @@ class Stages {
   bool normalise(Document& d);
   bool identify(Document& d);
   bool filter(Document& d);
+  bool safe(Document& d);  // judge_stages.cc
   bool drop(Stage& s, const Document& d, const std::string& rule, double value, double limit, int64_t bytes);
   void change(Stage& s, const Document& d, const std::string& kind, int64_t count);
   const PipelineConfig& config_;
+  const Judges& judges_;
 };
 
 }  // namespace puyu
