@@ -19,41 +19,18 @@ namespace {
 constexpr int kVersion = 1;
 constexpr const char* kFiles[] = {"model.safetensors", "config.json", "optimizer.safetensors"};
 
-std::string hex(uint64_t v) {
-  char buf[17];
-  std::snprintf(buf, sizeof buf, "%016lx", static_cast<unsigned long>(v));
-  return buf;
-}
-std::string file_hash(const std::string& path) { return hex(hash64(MappedFile(path).bytes())); }
+std::string file_hash(const std::string& path) { return hex64(hash64(MappedFile(path).bytes())); }
 
-// Removing starts with the marker, so that a folder half removed is not taken for a checkpoint.
-void remove_checkpoint(const std::string& path) {
+const char* folder_of(SaveKind kind) { return kind == SaveKind::kSnapshot ? "/snapshots" : "/checkpoints"; }
+
+// f(step, path) of each folder, complete or not.
+template <class F>
+void each_folder(const std::string& run_dir, SaveKind kind, F&& f) {
   std::error_code ec;
-  fs::remove(path + "/complete", ec);
-  fs::remove_all(path, ec);
-  if (ec) log_warn("[checkpoint] cannot remove ", path, ": ", ec.message());
-}
-
-// By all ranks: the tensors together, all else by rank 0.
-void write_checkpoint(const std::string& dir, Learner& learner, const TrainState& state, const Json& config,
-                      const std::string& tokenizer) {
-  Comm& comm = learner.state().comm();
-  write_model_folder(dir, learner.state(), DType::kF32);
-  write_moments(dir + "/optimizer.safetensors", learner.state());
-  together(comm, [&] {
-    if (comm.rank() != 0) return;
-    copy_tokenizer(tokenizer, dir);
-    Json j = Json::object();
-    j["format"] = "puyu checkpoint";
-    j["version"] = kVersion;
-    TrainState copy = state;
-    j["state"] = to_json(list_fields(copy));
-    for (const char* f : kFiles) j["xxh3"][f] = file_hash(dir + "/" + f);
-    j["config"] = config;
-    const std::string text = j.dump(2) + "\n";
-    write_file(dir + "/state.json", text);
-    write_file(dir + "/complete", hex(hash64(text)) + "\n");
-  });
+  for (const auto& e : fs::directory_iterator(run_dir + folder_of(kind), ec)) {
+    int64_t step = 0;
+    if (std::sscanf(e.path().filename().c_str(), "step-%ld", &step) == 1) f(step, e.path().string());
+  }
 }
 
 SourceState source_from_json(const Json& j) {
@@ -78,34 +55,55 @@ void copy_tokenizer(const std::string& tokenizer, const std::string& dir) {
   if (!tokenizer.empty()) save_tokenizer(tokenizer, dir);
 }
 
-std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir) {
-  std::vector<CheckpointInfo> out;
+std::string checkpoint_path(const std::string& run_dir, SaveKind kind, int64_t step) {
+  char name[32];
+  std::snprintf(name, sizeof name, "/step-%06ld", long(step));
+  return run_dir + folder_of(kind) + name;
+}
+
+// Removing starts with the marker, so that a folder half removed is not taken for a checkpoint.
+void remove_checkpoint(const std::string& path) {
   std::error_code ec;
-  for (const auto& e : fs::directory_iterator(run_dir + "/checkpoints", ec)) {
-    int64_t step = 0;
-    if (std::sscanf(e.path().filename().c_str(), "step-%ld", &step) != 1) continue;
-    if (file_exists(e.path().string() + "/complete")) out.push_back({step, e.path().string()});
-  }
+  fs::remove(path + "/complete", ec);
+  fs::remove_all(path, ec);
+  if (ec && ec != std::errc::not_a_directory) log_warn("[checkpoint] cannot remove ", path, ": ", ec.message());
+}
+
+std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir, SaveKind kind) {
+  std::vector<CheckpointInfo> out;
+  each_folder(run_dir, kind, [&](int64_t step, const std::string& path) {
+    if (file_exists(path + "/complete")) out.push_back({step, path});
+  });
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
   return out;
 }
 
-std::string save_checkpoint(const std::string& run_dir, Learner& learner, const TrainState& state, const Json& config,
-                            const std::string& tokenizer, int64_t keep) {
-  char name[32];
-  std::snprintf(name, sizeof name, "/checkpoints/step-%06ld", long(state.step));
-  const std::string dir = run_dir + name;
-  const bool first = learner.state().comm().rank() == 0;
-  if (first) remove_checkpoint(dir);  // what a killed process left there
-  try {
-    write_checkpoint(dir, learner, state, config, tokenizer);
-  } catch (const Error& e) {
-    if (first) remove_checkpoint(dir);
-    fail("[checkpoint] step ", state.step, " could not be saved: ", e.what(), "; earlier checkpoints are intact");
-  }
-  const auto all = first ? list_checkpoints(run_dir) : std::vector<CheckpointInfo>{};
-  for (size_t i = 0; keep > 0 && i + static_cast<size_t>(keep) < all.size(); ++i) remove_checkpoint(all[i].path);
-  return dir;
+std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir) {
+  auto out = list_checkpoints(run_dir, SaveKind::kSnapshot);
+  for (CheckpointInfo& c : list_checkpoints(run_dir, SaveKind::kCheckpoint)) out.push_back(std::move(c));
+  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+  return out;
+}
+
+std::vector<std::string> incomplete_checkpoints(const std::string& run_dir, SaveKind kind) {
+  std::vector<std::string> out;
+  each_folder(run_dir, kind, [&](int64_t, const std::string& path) {
+    if (!file_exists(path + "/complete")) out.push_back(path);
+  });
+  return out;
+}
+
+void complete_checkpoint(const std::string& dir, const TrainState& state, const Json& config) {
+  Json j = Json::object();
+  j["format"] = "puyu checkpoint";
+  j["version"] = kVersion;
+  TrainState copy = state;
+  j["state"] = to_json(list_fields(copy));
+  for (const char* f : kFiles) j["xxh3"][f] = file_hash(dir + "/" + f);
+  j["config"] = config;
+  const std::string text = j.dump(2) + "\n";
+  write_file(dir + "/state.json", text);
+  write_file(dir + "/complete", hex64(hash64(text)) + "\n");
 }
 
 namespace {
@@ -113,7 +111,7 @@ namespace {
 // state.json, after the checksums of all files were compared.
 Json verified_state(const std::string& path) {
   const std::string text = read_file(path + "/state.json");
-  if (read_file(path + "/complete") != hex(hash64(text)) + "\n")
+  if (read_file(path + "/complete") != hex64(hash64(text)) + "\n")
     fail("[checkpoint] ", path, "/state.json: checksum mismatch; the file is damaged");
   Json j = Json::parse(text, path + "/state.json");
   if (j.at("version").as_int() != kVersion)

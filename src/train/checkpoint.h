@@ -1,9 +1,10 @@
-// Checkpoints: folders checkpoints/step-000123 that are complete or do not count. Files are written in this order, each
-// atomically: model.safetensors (f32 masters) with config.json, so that a checkpoint is a model folder; the tokenizer;
-// optimizer.safetensors (Adam's m and v); state.json with everything else and the XXH3 of the files before; and last
-// `complete`, which holds the XXH3 of state.json. Whatever kills the process, the newest folder with a `complete` is
-// whole (docs/formats.md, "checkpoint"). The files do not know how many ranks wrote them, and any number of ranks at
-// any ZeRO level reads them. All ranks call these functions together and get the same result or Error.
+// Checkpoints: folders checkpoints/step-000123 that are complete or do not count, and snapshots/step-000125 of the same
+// form, which only the newest two stay of (train/checkpoint_writer.h writes both). Files are written in this order,
+// each atomically: model.safetensors (f32 masters) with config.json, so that a checkpoint is a model folder; the
+// tokenizer; optimizer.safetensors (Adam's m and v); state.json with everything else and the XXH3 of the files before;
+// and last `complete`, which holds the XXH3 of state.json. Whatever kills the process, the newest folder with a
+// `complete` is whole (docs/formats.md, "checkpoint"). The files do not know how many ranks wrote them, and any number
+// of ranks at any ZeRO level reads them. All ranks call these functions together and get the same result or Error.
 #pragma once
 #include <optional>
 
@@ -29,20 +30,24 @@ struct TrainState {
   }
 };
 
+enum class SaveKind { kCheckpoint, kSnapshot };
+std::string checkpoint_path(const std::string& run_dir, SaveKind kind, int64_t step);
+
 struct CheckpointInfo {
   int64_t step;
   std::string path;
 };
+// The complete ones below run_dir, oldest first. Incomplete folders are left out.
+std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir, SaveKind kind);
+std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir);  // checkpoints and snapshots
+std::vector<std::string> incomplete_checkpoints(const std::string& run_dir, SaveKind kind);
+void remove_checkpoint(const std::string& path);  // the marker first; warns where it cannot
+
 // Writes the tokenizer (what Tokenizer::load takes, or "": nothing) to a model folder.
 void copy_tokenizer(const std::string& tokenizer, const std::string& dir);
 
-// The complete checkpoints below run_dir, oldest first. Incomplete folders are left out.
-std::vector<CheckpointInfo> list_checkpoints(const std::string& run_dir);
-
-// Saves and then removes all but the newest `keep` (0: keep all). Returns the folder. A failed save (full disk) removes
-// what it wrote, leaves earlier checkpoints alone and throws. tokenizer: as copy_tokenizer.
-std::string save_checkpoint(const std::string& run_dir, Learner& learner, const TrainState& state, const Json& config,
-                            const std::string& tokenizer, int64_t keep);
+// The last two files of a checkpoint whose others are there: from now on it counts.
+void complete_checkpoint(const std::string& dir, const TrainState& state, const Json& config);
 
 // Checks the folder's checksums, then fills the learner. Throws Error that names the damaged or unfitting file.
 TrainState load_checkpoint(const std::string& path, Learner& learner);

@@ -61,6 +61,7 @@ void TrainOptions::validate() const {
   for (auto [name, v] : {std::pair{"valid_every", valid_every},
                          {"checkpoint_every", checkpoint_every},
                          {"keep_checkpoints", keep_checkpoints},
+                         {"snapshot_every", snapshot_every},
                          {"stop_at", stop_at},
                          {"threads", threads}})
     not_negative(name, static_cast<double>(v));

@@ -81,6 +81,8 @@ struct TrainOptions {
   int64_t checkpoint_every = 0;
   double checkpoint_minutes = 30;
   int64_t keep_checkpoints = 2;
+  int64_t snapshot_every = 0;
+  bool background_saves = true;
   int64_t log_every = 10;
   int64_t stop_at = 0;
   int64_t max_skipped = 10;
@@ -105,6 +107,9 @@ struct TrainOptions {
     f("checkpoint_every", checkpoint_every, "steps between checkpoints; 0 = by time only");
     f("checkpoint_minutes", checkpoint_minutes, "minutes between checkpoints; 0 = by steps only");
     f("keep_checkpoints", keep_checkpoints, "newest checkpoints to keep; 0 = all");
+    f("snapshot_every", snapshot_every, "steps between snapshots, of which the newest two stay; 0 = none");
+    f("background_saves", background_saves,
+      "copy the state and write it while training goes on (12 bytes a parameter more); false = stand still meanwhile");
     f("log_every", log_every, "steps between lines on the terminal; metrics.jsonl has every step");
     f("stop_at", stop_at, "stop and save after this step; 0 = run to the end");
     f("max_skipped", max_skipped, "give up after this many steps in a row with an inf or NaN gradient");

@@ -91,6 +91,7 @@ Json to_json(const StepMetrics& m) {
   j["model_seconds"] = m.model_seconds;
   j["optimizer_seconds"] = m.optimizer_seconds;
   j["reduce_seconds"] = m.reduce_seconds;
+  j["save_seconds"] = m.save_seconds;
   j["tgs"] = m.tgs;
   if (m.mfu > 0) j["mfu"] = m.mfu;
   j["time"] = m.time;
@@ -111,7 +112,7 @@ StepMetrics metrics_from_json(const Json& j) {
   m.lr = number(j, "lr"), m.tokens = j.at("tokens").as_int(), m.consumed_tokens = j.at("consumed_tokens").as_int();
   m.seconds = number(j, "seconds"), m.data_seconds = number(j, "data_seconds");
   m.model_seconds = number(j, "model_seconds"), m.optimizer_seconds = number(j, "optimizer_seconds");
-  m.reduce_seconds = j.get("reduce_seconds", 0.0);
+  m.reduce_seconds = j.get("reduce_seconds", 0.0), m.save_seconds = j.get("save_seconds", 0.0);
   m.tgs = number(j, "tgs"), m.mfu = j.get("mfu", 0.0), m.time = number(j, "time");
   if (const Json* valid = j.find("valid"))
     for (const auto& [name, v] : valid->as_object())

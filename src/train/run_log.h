@@ -22,6 +22,7 @@ struct StepMetrics {
   int64_t tokens = 0, consumed_tokens = 0;                                         // of this step; since the run began
   double seconds = 0, data_seconds = 0, model_seconds = 0, optimizer_seconds = 0;  // model: forward + backward
   double reduce_seconds = 0;     // spent waiting for other ranks, in any of these
+  double save_seconds = 0;       // that training stood still for checkpoints, before this step
   double tgs = 0;                // tokens per second and rank
   double mfu = 0;                // 0 = unknown
   double time = 0;               // Unix time at the step's end

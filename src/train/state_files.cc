@@ -45,41 +45,30 @@ Places places_of(const Zero& state, const std::vector<NamedSet>& sets, DType dty
   return out;
 }
 
-void write_own(const std::string& path, Zero& state, const std::vector<NamedSet>& sets, DType dtype,
-               const Places& places) {
-  SharedFile file(path);
-  if (state.comm().rank() == 0) file.write_at(0, places.header);
-  std::vector<BF16> rounded;
+FilePlan plan_file(const std::string& path, Zero& state, const std::vector<NamedSet>& sets, DType dtype) {
+  const Places places = places_of(state, sets, dtype);
+  FilePlan plan{path, places.end, state.comm().rank() == 0 ? places.header : "", dtype, {}};
   for (const NamedSet& s : sets)
     state.each_slice(s.set, true, [&](const Zero::Slice& slice) {
-      const uint64_t at =
-          places.at.at(s.prefix + slice.tensor.name) + static_cast<uint64_t>(slice.begin * dtype_size(dtype));
-      Tensor data = slice.data;
-      if (dtype == DType::kBF16) {
-        rounded.resize(static_cast<size_t>(data.numel()));
-        for (size_t i = 0; i < rounded.size(); ++i) rounded[i] = to_bf16(data.as<float>()[i]);
-        data = make_view(rounded.data(), data.numel());
-      }
-      file.write_at(at, bytes_of(data));
+      const auto begin = static_cast<uint64_t>(slice.begin * dtype_size(dtype));
+      plan.parts.push_back({places.at.at(s.prefix + slice.tensor.name) + begin, slice.data});
     });
-  file.sync();
+  return plan;
 }
 
-void write_sets(const std::string& path, Zero& state, const std::vector<NamedSet>& sets, DType dtype) {
-  Comm& comm = state.comm();
-  const Places places = places_of(state, sets, dtype);
+void write_planned(const FilePlan& plan, Comm& comm) {
   const bool first = comm.rank() == 0;
   try {
     together(comm, [&] {
-      if (first) SharedFile::create(path, places.end);
+      if (first) SharedFile::create(plan.path, plan.size);
     });
-    together(comm, [&] { write_own(path, state, sets, dtype, places); });
+    together(comm, [&] { write_parts(plan); });
   } catch (const Error&) {
-    if (first) SharedFile::discard(path);
+    if (first) SharedFile::discard(plan.path);
     throw;
   }
   together(comm, [&] {
-    if (first) SharedFile::commit(path);
+    if (first) SharedFile::commit(plan.path);
   });
 }
 
@@ -105,19 +94,52 @@ void read_sets(const std::string& path, Zero& state, const std::vector<NamedSet>
 
 }  // namespace
 
+int64_t FilePlan::elements() const {
+  int64_t n = 0;
+  for (const FilePart& p : parts) n += p.data.numel();
+  return n;
+}
+
+FilePlan plan_masters(const std::string& path, Zero& state, DType dtype) {
+  return plan_file(path, state, kMasters, dtype);
+}
+FilePlan plan_moments(const std::string& path, Zero& state) { return plan_file(path, state, kMoments, DType::kF32); }
+
+void write_parts(const FilePlan& plan) {
+  SharedFile file(plan.path);
+  if (!plan.header.empty()) file.write_at(0, plan.header);
+  constexpr int64_t kPiece = 1 << 20;
+  std::vector<BF16> rounded;
+  for (const FilePart& part : plan.parts) {
+    if (plan.dtype == DType::kF32) {
+      file.write_at(part.at, bytes_of(part.data));
+      continue;
+    }
+    const auto* from = part.data.as<float>();
+    for (int64_t begin = 0, n = part.data.numel(); begin < n; begin += kPiece) {
+      rounded.resize(static_cast<size_t>(std::min(kPiece, n - begin)));
+      for (size_t i = 0; i < rounded.size(); ++i) rounded[i] = to_bf16(from[static_cast<size_t>(begin) + i]);
+      file.write_at(part.at + static_cast<uint64_t>(begin) * sizeof(BF16),
+                    bytes_of(make_view(rounded.data(), static_cast<int64_t>(rounded.size()))));
+    }
+  }
+  file.sync();
+}
+
+std::string model_config_text(const Zero& state) {
+  return to_hf_config(state.weights().config, state.weights().head).dump(2) + "\n";
+}
+
 void write_model_folder(const std::string& dir, Zero& state, DType dtype) {
   Comm& comm = state.comm();
   together(comm, [&] {
     if (comm.rank() == 0) make_directories(dir);
   });
-  write_sets(dir + "/model.safetensors", state, kMasters, dtype);
+  write_planned(plan_masters(dir + "/model.safetensors", state, dtype), comm);
   together(comm, [&] {
-    const Weights& w = state.weights();
-    if (comm.rank() == 0) write_file(dir + "/config.json", to_hf_config(w.config, w.head).dump(2) + "\n");
+    if (comm.rank() == 0) write_file(dir + "/config.json", model_config_text(state));
   });
 }
-
-void write_moments(const std::string& path, Zero& state) { write_sets(path, state, kMoments, DType::kF32); }
 
 void read_masters(const std::string& path, Zero& state) {
   together(state.comm(), [&] { read_sets(path, state, kMasters); });

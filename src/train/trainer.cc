@@ -12,12 +12,13 @@
 
 #include "base/config.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/signal.h"
 #include "text/tokenizer.h"
-#include "train/checkpoint.h"
+#include "train/checkpoint_writer.h"
 #include "train/loader.h"
 #include "train/memory.h"
 #include "train/schedule.h"
@@ -76,12 +77,6 @@ void share_threads(const TrainOptions& o, const Comm& world) {
   set_num_threads(std::max(1, online / world.ranks_on_node()));
 }
 
-std::string hex(uint64_t v) {
-  char buf[17];
-  std::snprintf(buf, sizeof buf, "%016lx", static_cast<unsigned long>(v));
-  return buf;
-}
-
 struct ValidSet {
   std::string name;
   StepShare share;
@@ -120,7 +115,8 @@ class Trainer {
   std::vector<ValidLoss> validate();
   void log_step(const StepMetrics& m);
   void log_memory();
-  void save();
+  void save(SaveKind kind = SaveKind::kCheckpoint);
+  void report_saved(const std::string& path);
   bool stop_asked() { return any_rank(world_, interrupted()); }
   bool first() const { return world_.rank() == 0; }
 
@@ -136,6 +132,8 @@ class Trainer {
   TrainReport report_;
   Clock::time_point start_ = Clock::now(), last_save_ = Clock::now();
   int64_t saved_step_ = -1;
+  std::optional<CheckpointWriter> writer_;
+  double save_seconds_ = 0;  // of writer_ that metrics.jsonl has
 };
 
 Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world)
@@ -165,17 +163,20 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
     valid_.push_back({l.info()[0].name, l.next_share(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len,
                                                      o.micro_tokens, world.rank(), world.size())});
   }
+  TrainOptions all = o;
+  writer_.emplace(CheckpointWriter::Options{run_dir_, o.tokenizer, to_json(list_fields(all)), o.keep_checkpoints,
+                                            o.background_saves},
+                  learner_);
   if (!first()) return;
   log_.emplace(run_dir_, state_.step);
-  TrainOptions copy = o;
-  write_manifest(run_dir_, list_fields(copy));
+  write_manifest(run_dir_, list_fields(all));
 }
 
 // The tokenizer must be the data's, and a checkpoint goes on only with the tokens it was trained on.
 void Trainer::check_data() {
   if (!o_.tokenizer.empty() && Tokenizer::load(o_.tokenizer).fingerprint() != loader_.tokenizer_fingerprint())
     fail("[train] tokenizer ", o_.tokenizer, " is not the one the shards were made with (", o_.data[0].path, ")");
-  const std::string tokenizer = hex(loader_.tokenizer_fingerprint()), data = hex(loader_.fingerprint());
+  const std::string tokenizer = hex64(loader_.tokenizer_fingerprint()), data = hex64(loader_.fingerprint());
   if (state_.step > 0 && state_.tokenizer_fingerprint != tokenizer)
     fail("[train] ", run_dir_, ": the checkpoint was trained with tokenizer ", state_.tokenizer_fingerprint,
          ", the data is of tokenizer ", tokenizer, "; use the data the run began with");
@@ -224,6 +225,7 @@ bool Trainer::step() {
   StepMetrics m;
   m.phase = p.name, m.lr = learning_rate(o_, state_.step);
   const double waited = learner_.state().wait_seconds();
+  m.save_seconds = writer_->stalled_seconds() - std::exchange(save_seconds_, writer_->stalled_seconds());
   const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, world_.rank(), world_.size());
   m.data_seconds = lap(t);
   LmTotals totals;
@@ -310,13 +312,16 @@ void Trainer::log_step(const StepMetrics& m) {
   log_info(text, reduce, mfu, "  ETA ", format_duration(per_step * static_cast<double>(total - m.step)));
 }
 
-void Trainer::save() {
-  if (saved_step_ == state_.step) return;
-  TrainOptions copy = o_;
-  const auto path =
-      save_checkpoint(run_dir_, learner_, state_, to_json(list_fields(copy)), o_.tokenizer, o_.keep_checkpoints);
-  saved_step_ = state_.step, last_save_ = Clock::now();
-  log_info("saved ", path);
+void Trainer::save(SaveKind kind) {
+  if (kind == SaveKind::kCheckpoint) {
+    if (saved_step_ == state_.step) return;
+    saved_step_ = state_.step, last_save_ = Clock::now();
+  }
+  writer_->begin(state_, kind);
+}
+
+void Trainer::report_saved(const std::string& path) {
+  if (!path.empty()) log_info("saved ", path);
 }
 
 TrainReport Trainer::run() {
@@ -329,9 +334,14 @@ TrainReport Trainer::run() {
     if (!step()) break;
     const bool by_steps = o_.checkpoint_every > 0 && state_.step % o_.checkpoint_every == 0;
     const bool late = o_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * o_.checkpoint_minutes;
-    if (by_steps || any_rank(world_, late)) save();
+    if (by_steps || any_rank(world_, late))
+      save();
+    else if (o_.snapshot_every > 0 && state_.step % o_.snapshot_every == 0)
+      save(SaveKind::kSnapshot);
+    report_saved(writer_->poll());
   }
   if (state_.step > 0) save();
+  report_saved(writer_->finish());
   report_.interrupted = state_.step < total;
   if (!report_.interrupted) {
     report_.model_dir = run_dir_ + "/model";

@@ -1,6 +1,8 @@
 // The loop: what is saved and resumed is bitwise the straight run, in-process and through kill -9 of a real process.
 #include "train/trainer.h"
 
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,7 +39,8 @@ class TrainerTest : public FolderTest {
     std::string out, text = read_file(dir + "/" + run + "/metrics.jsonl");
     for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
       StepMetrics m = metrics_from_json(Json::parse(std::string_view(text).substr(at, end - at)));
-      m.seconds = m.data_seconds = m.model_seconds = m.optimizer_seconds = m.reduce_seconds = m.tgs = m.time = 0;
+      m.seconds = m.data_seconds = m.model_seconds = m.optimizer_seconds = m.reduce_seconds = m.save_seconds = m.tgs =
+          m.time = 0;
       out += to_json(m).dump() + "\n";
     }
     return out;
@@ -229,6 +232,46 @@ TEST_F(TrainerTest, FullDiskIsAnErrorAndEarlierCheckpointsStay) {
   EXPECT_FALSE(file_exists(checkpoint("run", 4)));
   waitpid(start_child(dir), &status, 0);  // with space again it goes on
   EXPECT_EQ(list_checkpoints(dir + "/run").back().step, 150);
+}
+
+// A file system of its own that is large enough for two checkpoints and a half: the thread that writes the third runs
+// out of it. Exit codes: 77 = this machine lets no test mount one.
+int train_on_a_small_disk(const std::string& dir, const std::string& size) {
+  std::fflush(nullptr);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) _exit(77);
+    mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+    std::filesystem::create_directories(dir + "/small");
+    if (mount("tmpfs", (dir + "/small").c_str(), "tmpfs", 0, ("size=" + size).c_str()) != 0) _exit(77);
+    TrainOptions o = tiny_run(dir);
+    o.checkpoint_every = 2, o.keep_checkpoints = 0;
+    std::string said = "no error";
+    try {
+      train(o, dir + "/small/run", false);
+    } catch (const Error& e) { said = e.what(); }
+    for (const auto& c : list_checkpoints(dir + "/small/run")) said += cat("\ncomplete: ", c.step);
+    for (const auto& c : incomplete_checkpoints(dir + "/small/run", SaveKind::kCheckpoint)) said += "\nleft: " + c;
+    write_file(dir + "/said", said);
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+TEST_F(TrainerTest, ADiskThatFillsUpWhileItIsWrittenInTheBackground) {
+  const int code = train_on_a_small_disk(dir, "170k");
+  if (code == 77) GTEST_SKIP() << "no file system can be mounted here (unshare)";
+  ASSERT_EQ(code, 0);
+  const std::string said = read_file(dir + "/said");
+  EXPECT_NE(said.find("step 6 could not be saved: "), std::string::npos) << said;
+  EXPECT_NE(said.find("step-000006/"), std::string::npos) << said;
+  EXPECT_NE(said.find("No space left on device"), std::string::npos) << said;
+  EXPECT_NE(said.find("complete: 4"), std::string::npos) << said;
+  EXPECT_EQ(said.find("left: "), std::string::npos) << said;
+  ASSERT_EQ(train_on_a_small_disk(dir, "20k"), 0);  // not even for one: said before the first step
+  EXPECT_NE(read_file(dir + "/said").find("a checkpoint takes "), std::string::npos) << read_file(dir + "/said");
 }
 
 }  // namespace

@@ -37,6 +37,7 @@ class Zero final : public PartWatch {
   void fill(const Fill& f);
   void refresh_copies();  // bf16 from the masters, after these were read
 
+  const Weights& weights() const { return w_; }
   Weights& weights() { return w_; }  // level 3: the tensors of use() are there in enter … leave only
   Model<Tensor>& gradients() { return grads_.tensors; }  // from level 2 on: likewise, in the backward pass
   bool trainable() const { return trainable_; }
