@@ -151,7 +151,7 @@ void for_blocks(const int32_t* cu, int64_t n, Heads heads, F&& f) {
   const int64_t step = imax(1, kRows / heads.group());
   int64_t blocks = 0;
   for (int64_t i = 0; i < n; ++i) blocks += ceil_div(cu[i + 1] - cu[i], step);
-    // Long sequences' last blocks see the most keys: largest first balances the threads.
+  // Long sequences' last blocks see the most keys: largest first balances the threads.
 #pragma omp parallel for schedule(dynamic, 1) if (blocks * heads.kv > 1)
   for (int64_t job = blocks * heads.kv - 1; job >= 0; --job) {
     const int64_t kv = job % heads.kv;

@@ -202,8 +202,7 @@ template <int R>
 constexpr Micro::Run kVnniOf = run_vnni<R, false>;
 template <int R>
 constexpr Micro::Run kVnniSignedOf = run_vnni<R, true>;
-#define PUYU_ROWS(f) \
-  { f<1>, f<2>, f<3>, f<4>, f<5>, f<6>, f<7>, f<8>, f<9>, f<10>, f<11>, f<12> }
+#define PUYU_ROWS(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>, f<7>, f<8>, f<9>, f<10>, f<11>, f<12>}
 const Micro::Run kRunBf16[kMr] = PUYU_ROWS(run_bf16), kRunVnni[kMr] = PUYU_ROWS(kVnniOf),
                  kRunVnniSigned[kMr] = PUYU_ROWS(kVnniSignedOf), kRunF32[kMr] = PUYU_ROWS(run_f32),
                  kRunInt8[kMr] = PUYU_ROWS(run_int8);
@@ -223,12 +222,10 @@ const Micro kVnni = {kMr, kNr, 4, kRunVnni, nothing, 128};
 const Micro kVnniSigned = {kMr, kNr, 4, kRunVnniSigned, nothing};
 const Micro kAmxInt8 = {32, 32, 4, kRunAmxInt8.run, begin_amx, 0, 16};
 #elif defined(PUYU_ISA_avx2)
-#define PUYU_ROWS(f) \
-  { f<1>, f<2>, f<3>, f<4>, f<5>, f<6> }
+#define PUYU_ROWS(f) {f<1>, f<2>, f<3>, f<4>, f<5>, f<6>}
 const Micro::Run kRunF32[kMr] = PUYU_ROWS(run_f32), kRunInt8[kMr] = PUYU_ROWS(run_int8);
 #else
-#define PUYU_ROWS(f) \
-  { f<1>, f<2>, f<3>, f<4> }
+#define PUYU_ROWS(f) {f<1>, f<2>, f<3>, f<4>}
 const Micro::Run kRunF32[kMr] = PUYU_ROWS(run_f32), kRunInt8[kMr] = PUYU_ROWS(run_int8);
 #endif
 #undef PUYU_ROWS
