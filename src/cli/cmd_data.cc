@@ -8,6 +8,7 @@
 #include "cli/data_tools.h"
 #include "cli/verbs.h"
 #include "data/charset.h"
+#include "data/code_order.h"
 #include "data/extract_score.h"
 #include "data/pipeline.h"
 #include "data/tokenize.h"
@@ -22,6 +23,7 @@ puyu data run --input=DIR1,DIR2 --out DIR    the same with the default rules
 puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.tok and valid-*.tok
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
 puyu data extract [FILE.html] [--json]       the main content of a web page (of standard input without a file)
+puyu data repository DIR [--json]            source files as one Markdown document, in the order of their imports
 puyu data extract --gold TRUTH.json          score the extraction against texts taken by people (F1, speed)
 
 Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
@@ -127,6 +129,20 @@ int run_extract(const Args& a, const RunOptions& o) {
   return 0;
 }
 
+int run_repository(const Args& a, const RunOptions& o) {
+  if (a.positional.size() != 2) throw UsageError("expected one folder");
+  std::string folder = a.positional[1];
+  while (folder.size() > 1 && folder.ends_with('/')) folder.pop_back();
+  const std::string name = folder.substr(folder.rfind('/') + 1);
+  const RepositoryRead r = read_repository(folder, ReaderOptions().max_file_bytes);
+  for (const auto& [path, reason] : r.left_out) log_warn("left out ", path, ": ", reason);
+  Document d;
+  d.content = repository_markdown(name, r.files);
+  d.id = document_id(name, "", 0), d.title = d.source = name, d.language = "code";
+  std::printf("%s", o.json ? to_json_line(d).c_str() : d.content.c_str());
+  return 0;
+}
+
 // Options of the verb itself and of tokenize; those of run are PipelineConfig's and come back as overrides.
 struct AllOptions : RunOptions {
   TokenizeOptions tokenize;
@@ -153,13 +169,14 @@ int run(const std::vector<std::string>& argv) {
   if (what == "tokenize") return run_tokenize(a, o, o.tokenize);
   if (what == "why") return run_why(a, o);
   if (what == "extract") return run_extract(a, o);
-  throw UsageError(
-      cat("expected run, tokenize, why, extract or one of the verbs of 'puyu data --help', got '", what, "'"));
+  if (what == "repository") return run_repository(a, o);
+  throw UsageError(cat(
+      "expected run, tokenize, why, extract, repository or one of the verbs of 'puyu data --help', got '", what, "'"));
 }
 
 }  // namespace
 
-const Verb kDataVerb = {"data", "puyu data run|tokenize|why|extract|... [options]",
+const Verb kDataVerb = {"data", "puyu data run|tokenize|why|extract|repository|... [options]",
                         "clean a corpus and make token shards of it", run};
 
 }  // namespace puyu
