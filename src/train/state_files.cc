@@ -112,8 +112,8 @@ void write_model_folder(const std::string& dir, Zero& state, DType dtype) {
   });
   write_sets(dir + "/model.safetensors", state, kMasters, dtype);
   together(comm, [&] {
-    const Weights& w = state.weights();
-    if (comm.rank() == 0) write_file(dir + "/config.json", to_hf_config(w.config, w.head).dump(2) + "\n");
+    const auto config = to_hf_config(state.config(), state.weights().head);
+    if (comm.rank() == 0) write_file(dir + "/config.json", config.dump(2) + "\n");
   });
 }
 
