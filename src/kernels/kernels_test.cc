@@ -505,6 +505,44 @@ TEST_P(Kernels, FusedCrossEntropyInChunks) {  // more tokens than one chunk of l
   near(DW, dw, "dw");
 }
 
+// Columns on two "ranks", 50 and 33 of them: parts put together give the whole softmax, halves of the gradient the
+// whole.
+TEST_P(Kernels, SoftmaxOfColumnsInParts) {
+  const int64_t T = 5, V = 83, V0 = 50;
+  const Vec<int32_t> target{3, 0, 82, 50, 49};
+  Vec<double> logits = random(T * V, 4), coef{-0.2, 0.5, -1.0, 0.0, 0.3}, sum(T), lse(T), grad(T * V);
+  std::vector<float> cf(coef.begin(), coef.end()), lse_f(T), got_sum(T);
+  for (int64_t t = 0; t < T; ++t) {
+    for (int64_t v = 0; v < V; ++v) sum[t] += std::exp(logits[t * V + v]);
+    lse[t] = std::log(sum[t]), lse_f[t] = static_cast<float>(lse[t]);
+    for (int64_t v = 0; v < V; ++v)
+      grad[t * V + v] = coef[t] * ((v == target[t]) - std::exp(logits[t * V + v] - lse[t]));
+  }
+  for (auto [begin, n] : {std::pair{int64_t{0}, V0}, {V0, V - V0}}) {
+    Vec<double> columns, want;
+    Vec<int32_t> here;
+    for (int64_t t = 0; t < T; ++t) {
+      columns.insert(columns.end(), &logits[t * V + begin], &logits[t * V + begin] + n);
+      want.insert(want.end(), &grad[t * V + begin], &grad[t * V + begin] + n);
+      here.push_back(target[t] - static_cast<int32_t>(begin));  // outside [0, n): another's
+    }
+    Tensor L = put(columns, {T, n}, DType::kF32), P = blank({T, 3}, DType::kF32), G = blank({T, n}, dtype);
+    softmax_parts(ctx, P, L, here.data());
+    const float* p = P.as<float>();
+    for (int64_t t = 0; t < T; ++t) {
+      EXPECT_EQ(p[3 * t], *std::max_element(L.as<float>() + t * n, L.as<float>() + (t + 1) * n));
+      got_sum[t] += p[3 * t + 1] * std::exp(p[3 * t]);
+      if (here[t] >= 0 && here[t] < n)
+        EXPECT_EQ(p[3 * t + 2], L.as<float>()[t * n + here[t]]);
+      else
+        EXPECT_EQ(p[3 * t + 2], -3e38f);
+    }
+    softmax_backward(ctx, G, L, make_view(lse_f.data(), T), here.data(), cf.data());
+    near(G, want, "grad");
+  }
+  for (int64_t t = 0; t < T; ++t) EXPECT_NEAR(got_sum[t], sum[t], 2e-6 * sum[t]);
+}
+
 TEST_P(Kernels, EmbeddingAndRows) {
   const int64_t V = 9, D = 37, T = 5;
   const Vec<int32_t> ids{3, 0, 8, 3, 3};
@@ -516,6 +554,14 @@ TEST_P(Kernels, EmbeddingAndRows) {
   near(Y, y, "y", 0);
   embedding_backward(ctx, DT, put(dy, {T, D}), ids.data());
   near(DT, dt, "dtable");
+  const Vec<int32_t> others{3, -1, 8, -1, 3};  // -1: a row that is not here
+  Tensor Z = blank({T, D}, dtype), DZ = zeros({V, D});
+  embedding(ctx, Z, E, others.data());
+  EXPECT_EQ(get(Z.rows(1, 2)), Vec<double>(D, 0.0));
+  EXPECT_EQ(get(Z.rows(2, 3)), get(Y.rows(2, 3)));
+  embedding_backward(ctx, DZ, put(dy, {T, D}), others.data());
+  EXPECT_EQ(get(DZ.rows(0, 1)), Vec<double>(D, 0.0));
+  EXPECT_EQ(get(DZ.rows(8, 9)), get(DT.rows(8, 9)));
   Tensor picked = blank({2, D}, dtype), back = zeros({T, D}, dtype);
   const Vec<int32_t> rows{4, 1};
   gather_rows(ctx, picked, Y, rows.data());

@@ -40,21 +40,21 @@ Recompute parse_recompute(const std::string& s) {
   return s == "full" ? Recompute::kFull : s == "selective" ? Recompute::kSelective : Recompute::kNone;
 }
 
-// The ranks of `world` are all data ranks; other meshes are refused, with what would be possible.
-void check_mesh(const TrainOptions& o, const ModelConfig& c, const Comm& world) {
+// The groups of this rank; a mesh that cannot be is refused, with the nearest that can.
+std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig& c, Comm& world) {
   const Mesh& m = o.parallel.mesh;
-  fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers});
-  if (m.tensor > 1 || m.pipeline > 1)
-    fail("[train] parallel.", m.tensor > 1 ? "tensor" : "pipeline", ": tensor and pipeline ranks are not there yet; ",
-         "leave both at 1: all ", world.size(), " ranks then split the batch, and parallel.zero = 3 splits the memory");
+  if (m.pipeline > 1)
+    fail("[train] parallel.pipeline: pipeline ranks are not there yet; leave it at 1, and split blocks with ",
+         "parallel.tensor or memory with parallel.zero = 3");
+  const Mesh mesh = fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size});
+  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode));
 }
 
 Learner make_learner(const TrainOptions& o, Comm& world) {
   const DType dtype = parse_dtype(o.dtype);
   const auto source = o.init_from.empty() ? nullptr : open_model_source(o.init_from);
   const ModelConfig config = source ? source->config() : o.model;
-  check_mesh(o, config, world);
-  Zero state(config, Head::kLanguage, dtype, world, static_cast<int>(o.parallel.zero));
+  Zero state(config, Head::kLanguage, dtype, make_ranks(o, config, world), static_cast<int>(o.parallel.zero));
   Arena scratch("load", 1 << 20);
   Ctx ctx{Device::kCpu, &scratch};
   state.fill([&](const FlatTensor& t, size_t index, Tensor whole) {
@@ -124,6 +124,7 @@ class Trainer {
   Comm& world_;
   std::string run_dir_;
   Learner learner_;
+  Comm& data_;  // the ranks that split the batch
   Loader loader_;
   std::vector<ValidSet> valid_;
   TrainState state_;  // after the last whole step
@@ -141,6 +142,7 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
       world_(world),
       run_dir_(std::move(run_dir)),
       learner_(make_learner(o, world)),
+      data_(learner_.state().ranks().data()),
       loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data) {
   together(world, [&] {
     if (!first()) return;
@@ -155,13 +157,13 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
   enter_phase(static_cast<size_t>(state_.phase));  // of the last step done; the next may begin another one
   if (state_.step > 0) loader_.restore(state_.loader);
   saved_step_ = report_.resumed_from = state_.step;
-  report_.parameters = learner_.weights().config.num_params();
+  report_.parameters = learner_.state().config().num_params();
   for (const DataSource& v : o.valid) {
     Loader l({v}, 0, longest_sequence(o), o.verify_data);
     if (l.tokenizer_fingerprint() != loader_.tokenizer_fingerprint())
       fail("[train] ", v.path, ": made with another tokenizer than the training data");
     valid_.push_back({l.info()[0].name, l.next_share(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len,
-                                                     o.micro_tokens, world.rank(), world.size())});
+                                                     o.micro_tokens, data_.rank(), data_.size())});
   }
   TrainOptions all = o;
   writer_.emplace(CheckpointWriter::Options{run_dir_, o.tokenizer, to_json(list_fields(all)), o.keep_checkpoints,
@@ -207,7 +209,7 @@ bool Trainer::accumulate(const StepShare& share, LmTotals& totals) {
     const MicroBatch& m = share.micros[static_cast<size_t>(round)];
     coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(share.counted)));
     totals.add(learner_.accumulate_lm(m.batch, m.target, coef));
-    for (size_t i = 1; i < m.batch.cu.size(); ++i) {
+    for (size_t i = 1; learner_.counts_tokens() && i < m.batch.cu.size(); ++i) {
       const double n = m.batch.cu[i] - m.batch.cu[i - 1];
       totals.squared_lengths += n * n;
     }
@@ -224,16 +226,16 @@ bool Trainer::step() {
   const int64_t batch_tokens = p.batch_tokens ? p.batch_tokens : o_.batch_tokens;
   StepMetrics m;
   m.phase = p.name, m.lr = learning_rate(o_, state_.step);
-  const double waited = learner_.state().wait_seconds();
+  const double waited = learner_.wait_seconds();
   m.save_seconds = writer_->stalled_seconds() - std::exchange(save_seconds_, writer_->stalled_seconds());
-  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, world_.rank(), world_.size());
+  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, data_.rank(), data_.size());
   m.data_seconds = lap(t);
   LmTotals totals;
   if (!accumulate(share, totals)) return false;
   m.model_seconds = lap(t);
   const StepResult r = learner_.apply(m.lr);
   m.optimizer_seconds = lap(t);
-  m.reduce_seconds = learner_.state().wait_seconds() - waited;
+  m.reduce_seconds = learner_.wait_seconds() - waited;
 
   m.step = ++state_.step;
   state_.phase = static_cast<int64_t>(phase_);
@@ -246,7 +248,7 @@ bool Trainer::step() {
   m.seconds = std::chrono::duration<double>(t - begin).count();
   const auto tokens = static_cast<double>(batch_tokens);
   m.tgs = tokens / m.seconds / world_.size();
-  const double flops = learner_.weights().config.train_flops_per_token(totals.squared_lengths / tokens);
+  const double flops = learner_.state().config().train_flops_per_token(totals.squared_lengths / tokens);
   if (o_.peak_tflops > 0) m.mfu = flops * m.tgs / (o_.peak_tflops * 1e12);
   const bool last = m.step == total_steps(o_);
   if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
@@ -326,7 +328,11 @@ void Trainer::report_saved(const std::string& path) {
 
 TrainReport Trainer::run() {
   const int64_t total = total_steps(o_), end = o_.stop_at > 0 ? std::min(o_.stop_at, total) : total;
-  if (world_.size() > 1) log_info(world_.size(), " data ranks, ZeRO ", o_.parallel.zero);
+  if (world_.size() > 1)
+    log_info(data_.size(), " data ranks, ZeRO ", o_.parallel.zero,
+             data_.size() < world_.size()
+                 ? cat(", each of ", world_.size() / data_.size(), " tensor ranks (", o_.parallel.tensor_mode, ")")
+                 : "");
   log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
            format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
            state_.step ? cat(", resumed at step ", state_.step) : "");
