@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "cli/data_tools.h"
+#include "cli/plan.h"
 #include "cli/verbs.h"
 #include "data/charset.h"
 #include "data/code_order.h"
@@ -24,6 +25,7 @@ puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
 puyu data extract [FILE.html] [--json]       the main content of a web page (of standard input without a file)
 puyu data repository DIR [--json]            source files as one Markdown document, in the order of their imports
+puyu data plan --bytes=100TB ...             what a corpus will take (puyu data plan --help)
 puyu data extract --gold TRUTH.json          score the extraction against texts taken by people (F1, speed)
 
 Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
@@ -155,6 +157,7 @@ struct AllOptions : RunOptions {
 
 int run(const std::vector<std::string>& argv) {
   if (const Verb* tool = argv.empty() ? nullptr : find_data_tool(argv[0])) return tool->run(argv);
+  if (!argv.empty() && argv[0] == "plan") return run_plan_data({argv.begin() + 1, argv.end()});
   AllOptions o;
   Fields f = list_fields(o);
   PipelineConfig defaults;

@@ -60,8 +60,8 @@ void add_scaling(std::vector<PublishedPoint>& out) {
     for (int64_t i = 0; i < 8; ++i) {
       out.push_back(internevo(r.series, {int64_t{8} << i, r.tensor, r.zero_ranks, r.micro, 4, false}, r.tgs[i]));
       const bool ends = i == 0 || i == 7;
-      out.back().calibrated =
-          (r.tensor == 1 && r.zero_ranks == 8 && ends) || (r.tensor == 1 && !r.zero_ranks && i == 7);
+      out.back().calibrated = (r.tensor == 1 && r.zero_ranks == 8 && ends) ||
+                              (r.tensor == 1 && !r.zero_ranks && i == 7) || (r.tensor == 2 && r.zero_ranks && i == 0);
     }
 }
 
