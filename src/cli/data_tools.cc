@@ -3,7 +3,9 @@
 namespace puyu {
 namespace {
 
-constexpr const Verb* kTools[] = {&kDataDomains, &kDataRestore};
+constexpr const Verb* kTools[] = {&kDataDomains,    &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram,
+                                  &kDataPerplexity, &kDataArpa,    &kDataBenchmarks,      &kDataEnrich,
+                                  &kDataCompare,    &kDataReport};
 constexpr std::string_view kPrefix = "data ";
 
 }  // namespace

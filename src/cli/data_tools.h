@@ -9,5 +9,13 @@ std::string data_tools_help();                        // a line each
 
 extern const Verb kDataDomains;
 extern const Verb kDataRestore;
+extern const Verb kDataTrainClassifier;
+extern const Verb kDataTrainNgram;
+extern const Verb kDataPerplexity;
+extern const Verb kDataArpa;
+extern const Verb kDataBenchmarks;
+extern const Verb kDataEnrich;
+extern const Verb kDataCompare;
+extern const Verb kDataReport;
 
 }  // namespace puyu

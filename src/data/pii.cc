@@ -83,6 +83,7 @@ std::vector<PiiSpan> find_pii(std::string_view s) {
 
 std::vector<PiiTag> mask_pii(std::string& text, const std::vector<PiiKind>& kinds) {
   std::vector<PiiTag> tags;
+  if (kinds.empty()) return tags;
   std::vector<PiiSpan> spans = find_pii(text);
   std::erase_if(spans, [&](const PiiSpan& s) { return std::find(kinds.begin(), kinds.end(), s.kind) == kinds.end(); });
   if (spans.empty()) return tags;

@@ -15,13 +15,14 @@
 #include "base/progress.h"
 #include "base/signal.h"
 #include "data/compress.h"
+#include "data/examples.h"
 #include "data/judges.h"
 #include "data/stages.h"
 
 namespace puyu {
 namespace {
 
-constexpr int kVersion = 2;  // raised when the same input and options give other bytes
+constexpr int kVersion = 3;  // raised when the same input and options give other bytes
 constexpr int64_t kUnitBytes = int64_t{1} << 20;
 constexpr size_t kUnitFiles = 256;
 
@@ -135,7 +136,10 @@ void run_unit(const Run& run, size_t u, Progress& progress) {
   if (pii) commit_private(*pii, run.unit_path(u, ".pii.zst"));
   std::string_view bytes(reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(DedupKey));
   write_file(run.unit_path(u, ".keys"), bytes);
-  Json marker = Json::Object{{"documents", keys.size()}, {"keys", hex_key(bytes)}, {"funnel", to_json(stages.funnel)}};
+  Json marker = Json::Object{{"documents", keys.size()},
+                             {"keys", hex_key(bytes)},
+                             {"funnel", to_json(stages.funnel)},
+                             {"examples", stages.examples.to_json()}};
   write_file(run.unit_path(u, ".json"), marker.dump());  // last: the unit is done when this is there
 }
 
@@ -164,11 +168,12 @@ void run_units(const Run& run, int workers) {
   if (interrupted()) fail("[data] interrupted; the same command goes on where it stopped");
 }
 
-std::vector<DedupKey> read_keys(const Run& run, Funnel& funnel) {
+std::vector<DedupKey> read_keys(const Run& run, Funnel& funnel, Examples& examples) {
   std::vector<DedupKey> keys;
   for (size_t u = 0; u < run.units.size(); ++u) {
     Json marker = Json::parse(read_file(run.unit_path(u, ".json")), run.unit_path(u, ".json"));
     funnel.merge(funnel_from_json(marker.at("funnel")));
+    examples.merge(Examples::from_json(marker.at("examples")));
     std::string bytes = read_file(run.unit_path(u, ".keys"));
     size_t n = static_cast<size_t>(marker.at("documents").as_int()), old = keys.size();
     if (bytes.size() != n * sizeof(DedupKey) || hex_key(bytes) != marker.at("keys").as_string())
@@ -225,7 +230,7 @@ class CorpusWriter {
 
 // Counts the document in its duplicate stages; true when it stays.
 bool keep_document(const Document& d, const Duplicate& twin, const std::vector<DedupKey>& keys, double threshold,
-                   Funnel& funnel, std::string& ledger) {
+                   Funnel& funnel, Examples& examples, std::string& ledger) {
   auto bytes = static_cast<int64_t>(d.content.size());
   for (bool exact : {true, false}) {
     Stage& s = funnel.stage(exact ? "exact_duplicates" : "near_duplicates");
@@ -235,6 +240,7 @@ bool keep_document(const Document& d, const Duplicate& twin, const std::vector<D
       s.dropped[rule].add(bytes);
       ledger +=
           ledger_line(d, s.name.c_str(), "drop", rule, twin.similarity, threshold, id_hex(keys[twin.survivor].id));
+      if (examples.wants(s.name, rule, d)) examples.add(s.name, rule, d, example_text(d), twin.similarity, threshold);
       return false;
     }
     s.kept.add(bytes);
@@ -262,7 +268,8 @@ Funnel merge_units(const Run& run) {
   for (const char* name : {"read", "normalise", "language", "filter"}) funnel.stage(name);
   run.judges.name_stages(funnel);
   for (const char* name : {"exact_duplicates", "near_duplicates"}) funnel.stage(name);
-  std::vector<DedupKey> keys = read_keys(run, funnel);
+  Examples examples;
+  std::vector<DedupKey> keys = read_keys(run, funnel, examples);
   check_ids(keys);
   std::vector<Duplicate> twins = find_duplicates(keys, run.config.dedup);
   CorpusWriter corpus(run.dir, run.config.shard_bytes);
@@ -279,7 +286,7 @@ Funnel merge_units(const Run& run) {
     each_line(path, [&](const std::string& line) {
       lines.clear();
       Document d = parse_line(line, path);
-      if (keep_document(d, twins[at++], keys, run.config.dedup.threshold, funnel, lines)) {
+      if (keep_document(d, twins[at++], keys, run.config.dedup.threshold, funnel, examples, lines)) {
         corpus.add(line + "\n");
         if (run.judges.safety.masks()) left.insert(d.id);
       }
@@ -294,6 +301,7 @@ Funnel merge_units(const Run& run) {
   if (pii) commit_private(*pii, key_path);
   corpus.commit();
   ledger.commit();
+  write_file(run.dir + "/examples.json", examples.to_json().dump(1) + "\n");
   return funnel;
 }
 
@@ -379,16 +387,31 @@ void for_each_document(const std::string& dir, const std::function<void(Document
     each_line(path, [&](const std::string& line) { fn(parse_line(line, path)); });
 }
 
+namespace {
+
+// The duplicates that were dropped for a document.
+std::string explain_survivor(const std::string& run_dir, const std::string& id) {
+  std::string out;
+  each_line(run_dir + "/ledger.jsonl.zst", [&](const std::string& line) {
+    if (line.find(id) == std::string::npos) return;
+    Json j = Json::parse(line, "ledger");
+    if (j.get("of", std::string()) != id) return;
+    out += cat("  stands for ", j.at("id").as_string(), " ", j.at("source").as_string(), "/", j.at("url").as_string(),
+               ", similarity ", j.at("value").as_double(), "\n");
+  });
+  return out;
+}
+
+}  // namespace
+
 std::string explain_document(const std::string& run_dir, const std::string& id_or_url) {
   std::string out;
-  bool dropped = false;
   each_line(run_dir + "/ledger.jsonl.zst", [&](const std::string& line) {
     if (line.find(id_or_url) == std::string::npos) return;
     Json j = Json::parse(line, "ledger");
     std::string id = j.at("id").as_string(), url = j.at("url").as_string();
     if (id != id_or_url && url != id_or_url && j.at("source").as_string() + "/" + url != id_or_url) return;
     bool drop = j.at("action").as_string() == "drop";
-    dropped |= drop;
     out += cat(id, " ", j.at("source").as_string(), "/", url, ": ", drop ? "dropped" : "changed", " in ",
                j.at("stage").as_string(), " by ", j.at("rule").as_string(), ", value ", j.at("value").as_double(),
                ", limit ", j.at("limit").as_double());
@@ -396,8 +419,11 @@ std::string explain_document(const std::string& run_dir, const std::string& id_o
     out += "\n";
   });
   for_each_document(run_dir, [&](Document&& d) {
-    if (d.id == id_or_url || d.url == id_or_url || d.source + "/" + d.url == id_or_url)
-      out += cat(d.id, " ", d.source, "/", d.url, ": kept, ", d.language, ", ", d.content.size(), " bytes\n");
+    if (d.id == id_or_url || d.url == id_or_url || d.source + "/" + d.url == id_or_url) {
+      out += cat(d.id, " ", d.source, "/", d.url, ": kept, ", d.language, ", ", d.content.size(), " bytes");
+      for (const auto& [name, score] : d.scores) out += cat(", ", name, " ", score);
+      out += "\n" + explain_survivor(run_dir, d.id);
+    }
   });
   return out;
 }

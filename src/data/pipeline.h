@@ -1,8 +1,9 @@
 // Raw files to a clean corpus: read, normalise, language, filter, exact and near duplicates. The output folder holds
 //   docs-00000.jsonl.zst …   the documents that are left (document.h), in the order of source, path and position
 //   ledger.jsonl.zst         one line for every drop and change: why a document is not there, or not as it was
-//   pii-key.jsonl.zst        what masked personal data stood for, when some are masked (safety.h); read by its owner
-//   only funnel.json              the sums (funnel.h)        run.json   the configuration and its key
+//   pii-key.jsonl.zst        what masked personal data stood for, when some are masked (safety.h)
+//   examples.json            texts that each rule dropped (examples.h)
+//   funnel.json              the sums (funnel.h)        run.json   the configuration and its key
 // Inputs are cut into units of files whose results are pure functions of their files and the configuration; they run
 // in parallel and are kept under work/ until the end, so an interrupted run goes on where it stopped. The output's
 // bytes depend on neither the number of workers nor the order of inputs.
@@ -11,9 +12,11 @@
 #include <string>
 #include <vector>
 
+#include "data/decontaminate.h"
 #include "data/dedup.h"
 #include "data/filter.h"
 #include "data/funnel.h"
+#include "data/quality.h"
 #include "data/reader.h"
 #include "data/safety.h"
 
@@ -38,6 +41,8 @@ struct PipelineConfig {
   ReaderOptions reader;
   FilterRules en = english_rules(), zh = chinese_rules(), code = code_rules();
   SafeOptions safe;
+  QualityOptions quality;
+  DecontaminateOptions decontaminate;
   DedupOptions dedup;
   template <class F>
   void fields(F&& f) {
@@ -51,6 +56,8 @@ struct PipelineConfig {
     f("zh", zh, "rules for Chinese");
     f("code", code, "rules for program text");
     f("safe", safe, "");
+    f("quality", quality, "");
+    f("decontaminate", decontaminate, "");
     f("dedup", dedup, "");
   }
 };

@@ -63,6 +63,11 @@ std::map<std::string, int64_t> Safety::mask(Document& d) const {
   return counts;
 }
 
+std::string Safety::masked(std::string text) const {
+  mask_pii(text, kinds_);
+  return text;
+}
+
 std::string pii_line(const Document& d) {
   Json tags = Json::object();
   for (const auto& [tag, value] : d.pii) tags[tag] = value;

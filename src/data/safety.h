@@ -39,6 +39,7 @@ class Safety {
   Verdict judge(const Document& d) const;
   // Masks d.content and d.title; appends what stood there to d.pii and returns how many values of each kind.
   std::map<std::string, int64_t> mask(Document& d) const;
+  std::string masked(std::string text) const;  // for texts that are only shown
 
  private:
   const SafeOptions options_;

@@ -3,6 +3,7 @@
 #pragma once
 #include <string>
 
+#include "data/examples.h"
 #include "data/funnel.h"
 #include "data/pipeline.h"
 
@@ -22,12 +23,15 @@ class Stages {
   void fail(const ReadFailure& f);
   Funnel funnel;
   std::string ledger;  // lines
+  Examples examples;
 
  private:
   bool normalise(Document& d);
   bool identify(Document& d);
   bool filter(Document& d);
-  bool safe(Document& d);  // judge_stages.cc
+  bool safe(Document& d);  // these in judge_stages.cc
+  bool quality(Document& d);
+  bool decontaminate(Document& d);
   bool drop(Stage& s, const Document& d, const std::string& rule, double value, double limit, int64_t bytes);
   void change(Stage& s, const Document& d, const std::string& kind, int64_t count);
   const PipelineConfig& config_;
