@@ -51,6 +51,7 @@ struct TrainSpeed {
   double model_flops = 0;  // FLOPs of a step, causal GQA, recompute not counted
   double other_flops = 0;  // the same step by InternEvo's and Megatron's formula
 };
+ModelConfig bench_config(const BenchOptions& options, int64_t hidden);  // 4 x hidden in the MLP, heads of 64
 TrainSpeed measure_training(const BenchOptions& options, const ModelConfig& shape);
 
 int run_bench_limits(const BenchOptions& options);

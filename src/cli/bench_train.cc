@@ -10,19 +10,6 @@
 namespace puyu {
 namespace {
 
-ModelConfig bench_config(const BenchOptions& o, int64_t hidden) {
-  ModelConfig c;
-  c.vocab_size = o.vocab;
-  c.hidden_size = hidden;
-  c.num_layers = o.layers;
-  c.num_heads = std::max<int64_t>(hidden / 64, 2);
-  c.num_kv_heads = c.num_heads / 2;
-  c.intermediate_size = hidden * 4;  // as InternLM2-1.8B
-  c.max_position = o.sequence;
-  c.validate();
-  return c;
-}
-
 // Small shapes that the peers' figures are of (docs/benchmarks/training-cpu.md).
 ModelConfig bench_shape(const BenchOptions& o, const std::string& name) {
   struct Shape {
@@ -59,6 +46,19 @@ double seconds(const std::function<void()>& f) {
 }
 
 }  // namespace
+
+ModelConfig bench_config(const BenchOptions& o, int64_t hidden) {
+  ModelConfig c;
+  c.vocab_size = o.vocab;
+  c.hidden_size = hidden;
+  c.num_layers = o.layers;
+  c.num_heads = std::max<int64_t>(hidden / 64, 2);
+  c.num_kv_heads = c.num_heads / 2;
+  c.intermediate_size = hidden * 4;  // as InternLM2-1.8B
+  c.max_position = o.sequence;
+  c.validate();
+  return c;
+}
 
 TrainSpeed measure_training(const BenchOptions& o, const ModelConfig& shape) {
   TrainSpeed out;

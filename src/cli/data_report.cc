@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/file.h"
 #include "base/progress.h"
 #include "cli/data_tools.h"
 #include "data/examples.h"

@@ -34,7 +34,7 @@ struct Sample {
 };
 Sample take_sample(BenchOptions o, int64_t sequence, const Cluster& full) {
   o.sequence = sequence;
-  const TrainSpeed s = measure_training(o, o.hidden[0]);
+  const TrainSpeed s = measure_training(o, bench_config(o, o.hidden[0]));
   TrainJob job;
   job.model = s.config, job.dtype = o.dtype == "bf16" ? DType::kBF16 : DType::kF32;
   job.sequence = sequence, job.batch_tokens = job.micro_tokens = o.tokens;

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "data/compress.h"
 #include "data/corpus_plan.h"
+#include "data/judges.h"
 #include "data/stages.h"
 #include "text/tokenizer.h"
 
@@ -73,7 +74,8 @@ DataRates measure_rates(const std::string& dir, const std::string& tokenizer, in
   r.read_mbs = rate(s.bytes, s.seconds), r.text_share = s.text / s.bytes, r.input_compression = s.bytes / s.on_disk;
 
   const PipelineConfig config;
-  Stages stages(config);
+  const Judges judges(config);
+  Stages stages(config, judges);
   std::vector<Document> kept;
   r.filter_mbs = rate(s.text, timed([&] {
                         for (Document& d : s.documents)

@@ -51,7 +51,7 @@ void linear_and_sum(Ctx& ctx, const Parallel& p, Tensor out, Tensor x, Tensor w,
   Tensor part = ctx.scratch->alloc(out.dtype, {x.shape[0], out.shape[1]});
   linear(ctx, part, x, w);
   p.sum(part);
-  std::memcpy(out.data, residual.data, static_cast<size_t>(out.nbytes()));
+  copy_tensor(out, residual);
   add(ctx, out, p.mine(part));
 }
 
@@ -97,7 +97,7 @@ void forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor out,
 Tensor gathered(Ctx& ctx, const Parallel& p, Tensor dx) {
   if (!p.splits_tokens()) return dx;
   Tensor all = ctx.scratch->alloc(dx.dtype, {dx.shape[0] * p.shards(), dx.shape[1]});
-  std::memcpy(p.mine(all).data, dx.data, static_cast<size_t>(dx.nbytes()));
+  copy_tensor(p.mine(all), dx);
   p.gather(all);
   return all;
 }

@@ -19,8 +19,8 @@ constexpr Name<Again> kAgain[] = {{Again::kNone, "none"},
                                   {Again::kSelective, "selective"},
                                   {Again::kKeepAttention, "keep_attention"},
                                   {Again::kFull, "full"}};
-constexpr Name<TensorMode> kModes[] = {
-    {TensorMode::kMtp, "mtp"}, {TensorMode::kMsp, "msp"}, {TensorMode::kFsp, "fsp"}, {TensorMode::kIsp, "isp"}};
+constexpr Name<PlanMode> kModes[] = {
+    {PlanMode::kMtp, "mtp"}, {PlanMode::kMsp, "msp"}, {PlanMode::kFsp, "fsp"}, {PlanMode::kIsp, "isp"}};
 constexpr Name<Schedule> kSchedules[] = {{Schedule::kOneForwardOneBackward, "1f1b"},
                                          {Schedule::kInterleaved, "interleaved"},
                                          {Schedule::kZeroBubble, "zb-h1"}};
@@ -72,7 +72,7 @@ Refusal batch_refusal(const TrainJob& job, const RankLayout& l) {
   if (job.batch_tokens < l.data * job.sequence)
     return {"batch", cat("a batch of ", job.batch_tokens, " tokens has not one sequence of ", job.sequence,
                          " for each of ", l.data, " data ranks")};
-  if (job.sequence % (l.context * (l.mode == TensorMode::kIsp ? l.tensor : 1)) != 0)
+  if (job.sequence % (l.context * (l.mode == PlanMode::kIsp ? l.tensor : 1)) != 0)
     return {"sequence", cat("sequences of ", job.sequence, " tokens cannot be split over ", l.context, " context x ",
                             l.tensor, " tensor ranks")};
   return {};
@@ -80,7 +80,7 @@ Refusal batch_refusal(const TrainJob& job, const RankLayout& l) {
 
 Refusal state_refusal(const RankLayout& l) {
   const Group all = gradient_group(l);
-  if (l.weight && l.mode != TensorMode::kIsp)
+  if (l.weight && l.mode != PlanMode::kIsp)
     return {"weight ranks", "weights are split over ranks of their own with isp only; set mode = isp or weight = 0"};
   if (l.data * l.context * l.tensor % weight_split(l) != 0)
     return {"weight ranks", cat(l.data * l.context * l.tensor, " ranks of a stage cannot be split into groups of ",
@@ -101,10 +101,10 @@ Refusal state_refusal(const RankLayout& l) {
 }  // namespace
 
 const char* name_of(Again a) { return name(kAgain, a); }
-const char* name_of(TensorMode m) { return name(kModes, m); }
+const char* name_of(PlanMode m) { return name(kModes, m); }
 const char* name_of(Schedule s) { return name(kSchedules, s); }
 Again parse_again(const std::string& s) { return parse(kAgain, "recompute", s); }
-TensorMode parse_mode(const std::string& s) { return parse(kModes, "mode", s); }
+PlanMode parse_mode(const std::string& s) { return parse(kModes, "mode", s); }
 Schedule parse_schedule(const std::string& s) { return parse(kSchedules, "schedule", s); }
 System parse_system(const std::string& s) { return parse(kSystems, "system", s); }
 
@@ -119,7 +119,7 @@ Refusal why_not(const TrainJob& job, RankLayout& l, const Cluster& cluster) {
   if (c.num_kv_heads % l.tensor != 0)
     return {"heads",
             cat("the model's ", c.num_kv_heads, " key/value heads cannot be split over ", l.tensor, " tensor ranks")};
-  if (l.mode != TensorMode::kIsp && (c.intermediate_size % l.tensor != 0 || c.vocab_size % l.tensor != 0))
+  if (l.mode != PlanMode::kIsp && (c.intermediate_size % l.tensor != 0 || c.vocab_size % l.tensor != 0))
     return {"widths", cat("feed-forward width ", c.intermediate_size, " or vocabulary ", c.vocab_size,
                           " cannot be split over ", l.tensor, " tensor ranks")};
   const int64_t chunks = l.schedule == Schedule::kInterleaved ? l.chunks : 1;
@@ -170,7 +170,7 @@ std::string to_string(const TrainPlan& p) {
   const RankLayout& l = p.layout;
   std::string out = cat("data ", l.data);
   if (l.tensor > 1) out += cat(" · tensor ", l.tensor, " ", name_of(l.mode));
-  if (l.mode == TensorMode::kIsp && weight_split(l) != l.tensor) out += cat(" · weights over ", weight_split(l));
+  if (l.mode == PlanMode::kIsp && weight_split(l) != l.tensor) out += cat(" · weights over ", weight_split(l));
   if (l.context > 1) out += cat(" · context ", l.context);
   if (l.pipeline > 1) out += cat(" · pipeline ", l.pipeline, " ", name_of(l.schedule));
   if (l.schedule == Schedule::kInterleaved) out += cat(" of ", l.chunks, " chunks");

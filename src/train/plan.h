@@ -14,7 +14,7 @@ namespace puyu {
 // none, selective (norms and SwiGLU), keep_attention (all of a block but attention itself: InternEvo's selective
 // checkpoint), full (whole blocks).
 enum class Again { kNone, kSelective, kKeepAttention, kFull };
-enum class TensorMode { kMtp, kMsp, kFsp, kIsp };  // InternEvo's names
+enum class PlanMode { kMtp, kMsp, kFsp, kIsp };  // InternEvo's names
 enum class Schedule { kOneForwardOneBackward, kInterleaved, kZeroBubble };
 // Whose run: what is kept in which type, what is sent in which pieces.
 enum class System { kPuyu, kInternEvo };
@@ -33,7 +33,7 @@ struct TrainJob {
 struct RankLayout {
   int64_t data = 0;  // 0: what the others leave
   int64_t tensor = 1, context = 1, pipeline = 1;
-  TensorMode mode = TensorMode::kMtp;
+  PlanMode mode = PlanMode::kMtp;
   int64_t weight = 0;  // isp: ranks that share one copy of the weights; 0 = the tensor ranks
   int zero = 1;
   int64_t zero_ranks = 0;  // that split the optimizer state; 0 = all data ranks
@@ -99,11 +99,11 @@ TrainPlan plan_training(const TrainJob& job, const RankLayout& layout,
                         const Cluster& cluster);  // Error when it cannot be
 
 const char* name_of(Again a);
-const char* name_of(TensorMode m);
+const char* name_of(PlanMode m);
 const char* name_of(Schedule s);
 // Error naming `field` and what is known.
 Again parse_again(const std::string& s);
-TensorMode parse_mode(const std::string& s);
+PlanMode parse_mode(const std::string& s);
 Schedule parse_schedule(const std::string& s);
 System parse_system(const std::string& s);
 

@@ -105,7 +105,7 @@ MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, 
   if (!own && gradient_group(l).size > 1) m.on_their_way = 2 * kBucket;
   const double largest = std::max({block, embeddings, head});
   if (own && gradient_group(l).size > 1) m.messages = 4 * largest;
-  if (l.mode == TensorMode::kIsp && weight_split(l) > 1) m.gathered += 2 * a * static_cast<double>(sizes.block());
+  if (l.mode == PlanMode::kIsp && weight_split(l) > 1) m.gathered += 2 * a * static_cast<double>(sizes.block());
 
   const int64_t T = rank_tokens(job, l);
   const double row = static_cast<double>(T * c.hidden_size) * a;
@@ -114,7 +114,7 @@ MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, 
   m.work = static_cast<double>(sizes.work(job, l, s.last && own));
   if (s.last && !own)
     m.logits = kInternEvoLogits * static_cast<double>(T * c.vocab_size) /
-               static_cast<double>(l.mode == TensorMode::kIsp ? 1 : l.tensor);
+               static_cast<double>(l.mode == PlanMode::kIsp ? 1 : l.tensor);
   return m;
 }
 
@@ -139,9 +139,9 @@ int64_t Sizes::kept(const TrainJob& job, const RankLayout& l) {
   if (job.again == Again::kKeepAttention) n += T * c.num_heads * (c.hd() * a + 4);
   if (job.system == System::kInternEvo && job.again == Again::kNone) n += T * c.intermediate_size * a;  // silu(w1 x)
   // Sequence parallel: what stands outside the products is split over the tensor ranks too; fsp: their inputs as well.
-  const bool parts = l.mode == TensorMode::kMsp || l.mode == TensorMode::kFsp;
+  const bool parts = l.mode == PlanMode::kMsp || l.mode == PlanMode::kFsp;
   if (parts) n -= others * (job.again == Again::kNone || job.again == Again::kSelective ? 2 : 1);
-  if (l.mode == TensorMode::kFsp && job.again == Again::kNone) n -= 2 * others;
+  if (l.mode == PlanMode::kFsp && job.again == Again::kNone) n -= 2 * others;
   return at->second = n;
 }
 
@@ -151,14 +151,14 @@ int64_t Sizes::work(const TrainJob& job, const RankLayout& l, bool head) {
       work_.try_emplace({T, l.tensor, static_cast<int>(l.mode) * 2 + (head ? 1 : 0), static_cast<int>(job.again)}, 0);
   if (!fresh) return at->second;
   int64_t n = block_work(job, rank_model(job.model, l), T);
-  if (head) n = std::max(n, head_work(job, job.model, T, l.mode == TensorMode::kIsp ? 1 : l.tensor));
+  if (head) n = std::max(n, head_work(job, job.model, T, l.mode == PlanMode::kIsp ? 1 : l.tensor));
   return at->second = n;
 }
 
 ModelConfig rank_model(const ModelConfig& model, const RankLayout& l) {
   ModelConfig c = model;
   c.head_dim = model.hd();
-  if (l.mode == TensorMode::kIsp) return c;
+  if (l.mode == PlanMode::kIsp) return c;
   c.num_heads /= l.tensor, c.num_kv_heads /= l.tensor, c.intermediate_size /= l.tensor;
   return c;
 }
@@ -170,12 +170,12 @@ int64_t micro_batches(const TrainJob& job, const RankLayout& l) {
 
 int64_t rank_tokens(const TrainJob& job, const RankLayout& l) {
   const int64_t micro = std::min(job.micro_tokens, (job.batch_tokens + l.data - 1) / l.data);
-  const int64_t ranks = l.context * (l.mode == TensorMode::kIsp ? l.tensor : 1);
+  const int64_t ranks = l.context * (l.mode == PlanMode::kIsp ? l.tensor : 1);
   return (micro + ranks - 1) / ranks;
 }
 
 int64_t weight_split(const RankLayout& l) {
-  if (l.mode != TensorMode::kIsp) return l.tensor;
+  if (l.mode != PlanMode::kIsp) return l.tensor;
   return l.weight ? l.weight : l.tensor;
 }
 

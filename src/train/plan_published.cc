@@ -94,7 +94,7 @@ void add_report(std::vector<PublishedPoint>& out) {
   p.series = "report, 256k", p.source = kReport, p.mfu = true, p.value = 0.88, p.cluster = a800(128);
   p.job.model = internlm_7b(), p.job.system = System::kInternEvo, p.job.again = Again::kKeepAttention;
   p.job.sequence = p.job.micro_tokens = 262144;
-  p.layout.data = 16, p.layout.tensor = 8, p.layout.mode = TensorMode::kIsp, p.layout.zero_ranks = 16;
+  p.layout.data = 16, p.layout.tensor = 8, p.layout.mode = PlanMode::kIsp, p.layout.zero_ranks = 16;
   out.push_back(p);
 }
 
@@ -113,7 +113,7 @@ void add_xtuner(std::vector<PublishedPoint>& out) {
     p.cluster.nodes = r.ranks / 8;
     p.job.model = llama2(r.large), p.job.system = System::kInternEvo, p.job.again = Again::kFull;
     p.job.sequence = p.job.micro_tokens = r.sequence;
-    p.layout.data = r.ranks / r.split, p.layout.tensor = r.split, p.layout.mode = TensorMode::kIsp, p.layout.weight = 1;
+    p.layout.data = r.ranks / r.split, p.layout.tensor = r.split, p.layout.mode = PlanMode::kIsp, p.layout.weight = 1;
     p.layout.zero = 3;
     p.job.batch_tokens = 16 * r.sequence * p.layout.data;
     out.push_back(p);

@@ -70,7 +70,7 @@ void Search::attempt(RankLayout l) {
   ++out_.fitting;
   auto same = [&](const TrainPlan& q) {
     return q.layout.tensor == l.tensor && q.layout.context == l.context && q.layout.pipeline == l.pipeline &&
-           (l.tensor == 1 || (q.layout.mode == TensorMode::kIsp) == (l.mode == TensorMode::kIsp));
+           (l.tensor == 1 || (q.layout.mode == PlanMode::kIsp) == (l.mode == PlanMode::kIsp));
   };
   const auto known = std::find_if(out_.best.begin(), out_.best.end(), same);
   if (known == out_.best.end())
@@ -123,11 +123,11 @@ void Search::splits(int64_t tensor, int64_t context, int64_t pipeline) {
   l.tensor = tensor, l.context = context, l.pipeline = pipeline;
   l.data = cluster_.ranks() / (tensor * context * pipeline);
   schedules(l);
-  for (const TensorMode m : {TensorMode::kMsp, TensorMode::kFsp, TensorMode::kIsp}) {
+  for (const PlanMode m : {PlanMode::kMsp, PlanMode::kFsp, PlanMode::kIsp}) {
     if (tensor == 1) break;
     l.mode = m;
     schedules(l);
-    if (m == TensorMode::kIsp && tensor < cluster_.devices) {
+    if (m == PlanMode::kIsp && tensor < cluster_.devices) {
       l.weight = cluster_.devices;
       schedules(l);
       l.weight = 0;

@@ -157,7 +157,7 @@ TEST(PlanTime, PipelineBubbles) {
 TEST(PlanTime, MoreOfAnythingIsNeverSlower) {
   const TrainJob job = job_7b();
   RankLayout l;
-  l.tensor = 4, l.context = 2, l.pipeline = 2, l.data = 8, l.mode = TensorMode::kMsp;
+  l.tensor = 4, l.context = 2, l.pipeline = 2, l.data = 8, l.mode = PlanMode::kMsp;
   const double before = plan_training(job, l, gpus(16)).time.total();
   for (double Cluster::* field :
        {&Cluster::bf16_tflops, &Cluster::memory_gbs, &Cluster::intra_gbs, &Cluster::inter_gbs}) {
@@ -234,7 +234,7 @@ TEST(PlanSearch, FindsTheBest) {
     for (const int64_t t : {1, 2, 4, 8})
       for (const int zero : {1, 2, 3}) {
         RankLayout l;
-        job.again = a, l.tensor = t, l.zero = zero, l.mode = t > 1 ? TensorMode::kMsp : TensorMode::kMtp;
+        job.again = a, l.tensor = t, l.zero = zero, l.mode = t > 1 ? PlanMode::kMsp : PlanMode::kMtp;
         const TrainPlan p = plan_training(job, l, c);
         if (!p.fits()) continue;
         EXPECT_LE(p.tgs, r.best[0].tgs);

@@ -39,7 +39,7 @@ Compute compute_of(const TrainJob& job, const RankLayout& l, const Cluster& clus
   const ModelConfig& c = job.model;
   const double T = d(rank_tokens(job, l)), a = d(dtype_size(job.dtype)), peak = cluster.peak(job.dtype);
   // isp splits tokens and the others split widths, so a rank computes 1 / tensor of the products either way.
-  const double t = l.mode == TensorMode::kIsp ? 1 : d(l.tensor);
+  const double t = l.mode == PlanMode::kIsp ? 1 : d(l.tensor);
   const double D = d(c.hidden_size), F = d(c.intermediate_size) / t, Q = d(c.num_heads * c.hd()) / t,
                row = d(c.heads().row()) / t, V = d(c.vocab_size) / t;
   const double gemm = cluster.gemm_rate(job.dtype, D / t);
@@ -64,15 +64,14 @@ Waits waits_of(const TrainJob& job, const RankLayout& l, const Cluster& cluster,
   const Links links(cluster);
   const ModelConfig& c = job.model;
   const double T = d(rank_tokens(job, l)), a = d(dtype_size(job.dtype));
-  const bool isp = l.mode == TensorMode::kIsp,
-             repeats = job.again == Again::kFull || job.again == Again::kKeepAttention;
+  const bool isp = l.mode == PlanMode::kIsp, repeats = job.again == Again::kFull || job.again == Again::kKeepAttention;
   Waits w;
   if (l.tensor > 1 && !isp) {
     const Group g{l.tensor, 1};
     const double one = links.all_reduce(g, T * d(c.hidden_size) * a);  // msp: the same as gather and scatter
     w.tensor_forward = 2 * one;
     w.tensor_backward = cluster.exposed(2 * one, k.weight_part()) + (repeats ? 2 * one : 0);
-    if (l.mode == TensorMode::kFsp) w.tensor_backward += one;  // the inputs of both halves gathered once more
+    if (l.mode == PlanMode::kFsp) w.tensor_backward += one;  // the inputs of both halves gathered once more
   }
   if (l.tensor > 1 && isp) {
     const Group g{l.tensor, 1};
@@ -166,7 +165,7 @@ TimePlan plan_time(const TrainJob& job, const RankLayout& l, const Cluster& clus
   if (l.pipeline > 1) {
     const Group g{l.pipeline, l.data * l.context * l.tensor};
     const double v = l.schedule == Schedule::kInterleaved ? d(l.chunks) : 1;
-    const double share = l.mode == TensorMode::kIsp ? 1 : d(l.tensor);  // tensor ranks send a part each
+    const double share = l.mode == PlanMode::kIsp ? 1 : d(l.tensor);  // tensor ranks send a part each
     const double bytes = d(rank_tokens(job, l)) * d(job.model.hidden_size) * a / share;
     t.stages = 2 * M * v * Links(cluster).send(g, bytes);
     t.bubble = (p - 1) / v * step;  // Narayanan et al. 2021, sections 2.2.1 and 2.2.2

@@ -47,6 +47,35 @@ __global__ void __launch_bounds__(kThreads) softmax_rows_kernel(RowsOut out, T* 
   }
 }
 
+// {maximum, sum of exp(x - maximum), the target's logit or -3e38} of each row.
+__global__ void __launch_bounds__(kThreads)
+    softmax_parts_kernel(float* parts, const float* logits, const int32_t* target, int64_t V) {
+  __shared__ float slots[32];
+  const int64_t row = blockIdx.x;
+  const float* x = logits + row * V;
+  float most = -3e38f;
+  for (int64_t i = threadIdx.x; i < V; i += kThreads) most = fmaxf(most, x[i]);
+  most = block_max(most, slots);
+  float sum = 0;
+  for (int64_t i = threadIdx.x; i < V; i += kThreads) sum += expf(x[i] - most);
+  sum = block_sum(sum, slots);
+  const int32_t t = target[row];
+  if (threadIdx.x == 0)
+    parts[row * 3] = most, parts[row * 3 + 1] = sum, parts[row * 3 + 2] = t >= 0 && t < V ? x[t] : -3e38f;
+}
+
+template <class T>
+__global__ void __launch_bounds__(kThreads)
+    softmax_backward_kernel(T* grad, const float* logits, const float* lse, const int32_t* target, const float* coef,
+                            int64_t V) {
+  const int64_t row = blockIdx.x;
+  const float c = coef[row];
+  for (int64_t i = threadIdx.x; i < V; i += kThreads) {
+    const float p = c == 0 ? 0.0f : c * expf(logits[row * V + i] - lse[row]);
+    grad[row * V + i] = from_float<T>(i == target[row] ? c - p : -p);
+  }
+}
+
 Tensor slice(Tensor t, int64_t begin, int64_t end) { return t ? t.rows(begin, end) : t; }
 RowsOut rows_from(const CrossEntropyOut& o, int64_t b) {
   return {o.logp.as<float>() + b, o.entropy ? o.entropy.as<float>() + b : nullptr,
@@ -90,6 +119,27 @@ void target_logp(Ctx& ctx, Tensor logp, Tensor logits, const int32_t* target) {
   const float* none = nullptr;
   launch(ctx, &softmax_rows_kernel<float>, {T}, kThreads, 0, RowsOut{logp.as<float>(), nullptr, nullptr},
          static_cast<float*>(nullptr), logits.as<float>(), at, none, logits.shape[1]);
+}
+
+void softmax_parts(Ctx& ctx, Tensor parts, Tensor logits, const int32_t* target) {
+  const int64_t T = logits.shape[0];
+  if (T == 0) return;
+  ScratchScope scope(*ctx.scratch);
+  const int32_t* at = on_device(ctx, target, T);
+  launch(ctx, &softmax_parts_kernel, {T}, kThreads, 0, parts.as<float>(), logits.as<float>(), at, logits.shape[1]);
+}
+
+void softmax_backward(Ctx& ctx, Tensor grad, Tensor logits, Tensor lse, const int32_t* target, const float* coef) {
+  const int64_t T = logits.shape[0];
+  if (T == 0) return;
+  ScratchScope scope(*ctx.scratch);
+  const int32_t* at = on_device(ctx, target, T);
+  const float* scale = on_device(ctx, coef, T);
+  with_type(grad.dtype, [&](auto tag) {
+    using E = decltype(tag);
+    launch(ctx, &softmax_backward_kernel<E>, {T}, kThreads, 0, grad.as<E>(), logits.as<float>(), lse.as<float>(), at,
+           scale, logits.shape[1]);
+  });
 }
 
 }  // namespace puyu::PUYU_CUDA
