@@ -18,6 +18,7 @@ namespace {
 constexpr const char* kText =
     R"(puyu data run CONFIG.toml --out DIR          read, clean, filter and deduplicate text into DIR
 puyu data run --input=DIR1,DIR2 --out DIR    the same with the default rules
+puyu data dedup CORPUS ... --out DIR         exact and near duplicates alone, of corpora of ours or any text
 puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.tok and valid-*.tok
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
 puyu data extract [FILE.html] [--json]       the main content of a web page (of standard input without a file)
@@ -25,7 +26,8 @@ puyu data extract --gold TRUTH.json          score the extraction against texts 
 
 Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
 as .gz and .zst.
-Every drop is counted in funnel.json and explained in ledger.jsonl.zst. An interrupted run goes on where it stopped.
+Every drop is counted in funnel.json and explained in ledger.jsonl.zst. A run that was interrupted or killed goes on where
+it stopped.
 
 configs/data/ holds published sets of rules (FineWeb, C4, ...): each is a CONFIG.toml; name the input with --input.
 
@@ -39,7 +41,7 @@ struct RunOptions {
   template <class F>
   void fields(F&& f) {
     f("out", out, "output folder (run, tokenize)");
-    f("workers", workers, "threads; the output does not depend on them");
+    f("workers", workers, "processes (run, dedup) or threads; the output does not depend on them");
     f("tokenizer", tokenizer, "tokenizer file or folder (tokenize)");
     f("run", run, "output folder of a run (why)");
     f("gold", gold, "ground-truth.json of the article extraction benchmark, its pages beside it (extract)");
@@ -51,17 +53,29 @@ void need(const std::string& value, const char* option) {
   if (value.empty()) throw UsageError(cat("expected ", option));
 }
 
-int run_corpus(const Args& a, const RunOptions& o) {
-  need(o.out, "--out DIR");
-  if (a.positional.size() > 2) throw UsageError("expected one CONFIG.toml");
+// run takes a CONFIG.toml, dedup the inputs themselves.
+PipelineConfig corpus_config(const Args& a) {
   PipelineConfig config;
   Fields fields = list_fields(config);
-  if (a.positional.size() == 2) read_toml(fields, read_file(a.positional[1]), a.positional[1]);
+  if (a.positional[0] == "dedup") {
+    config.input.assign(a.positional.begin() + 1, a.positional.end());
+    config.stages = {"exact_duplicates", "near_duplicates"};
+    config.reader.keep_ids = true;
+  } else if (a.positional.size() == 2) {
+    read_toml(fields, read_file(a.positional[1]), a.positional[1]);
+  }
   for (const std::string& assignment : a.overrides) {
     try {
       set_field(fields, assignment);
     } catch (const Error& e) { throw UsageError(e.what()); }
   }
+  return config;
+}
+
+int run_corpus(const Args& a, const RunOptions& o) {
+  need(o.out, "--out DIR");
+  if (a.positional[0] == "run" && a.positional.size() > 2) throw UsageError("expected one CONFIG.toml");
+  PipelineConfig config = corpus_config(a);
   Funnel f = run_pipeline(config, o.out, o.workers);
   std::printf("%s", o.json ? (to_json(f).dump() + "\n").c_str() : format_funnel(f).c_str());
   return 0;
@@ -126,7 +140,8 @@ int run_extract(const Args& a, const RunOptions& o) {
   return 0;
 }
 
-// Options of the verb itself and of tokenize; those of run are PipelineConfig's and come back as overrides.
+// Options of the verb itself and of tokenize; those of run are PipelineConfig's and come back as
+// overrides.
 struct AllOptions : RunOptions {
   TokenizeOptions tokenize;
   template <class F>
@@ -143,20 +158,20 @@ int run(const std::vector<std::string>& argv) {
   std::string text =
       cat(kText, "\noptions of run (also the keys of CONFIG.toml):\n", fields_help(list_fields(defaults)));
   if (wants_help(argv, kDataVerb, text, f)) return 0;
-  bool is_run = !argv.empty() && argv[0] == "run";
+  bool is_run = !argv.empty() && (argv[0] == "run" || argv[0] == "dedup");
   Args a = parse_args(argv, f, {{"o", "out"}}, is_run);
   std::string what = a.positional.empty() ? "" : a.positional[0];
   if (o.workers < 1) throw UsageError(cat("--workers must be at least 1, got ", o.workers));
-  if (what == "run") return run_corpus(a, o);
+  if (what == "run" || what == "dedup") return run_corpus(a, o);
   if (what == "tokenize") return run_tokenize(a, o, o.tokenize);
   if (what == "why") return run_why(a, o);
   if (what == "extract") return run_extract(a, o);
-  throw UsageError(cat("expected run, tokenize, why or extract, got '", what, "'"));
+  throw UsageError(cat("expected run, dedup, tokenize, why or extract, got '", what, "'"));
 }
 
 }  // namespace
 
-const Verb kDataVerb = {"data", "puyu data run|tokenize|why|extract ... [options]",
+const Verb kDataVerb = {"data", "puyu data run|dedup|tokenize|why|extract ... [options]",
                         "clean a corpus and make token shards of it", run};
 
 }  // namespace puyu
