@@ -9,6 +9,7 @@
 #include "data/charset.h"
 #include "data/extract_score.h"
 #include "data/pipeline.h"
+#include "data/repeats.h"
 #include "data/tokenize.h"
 #include "text/html.h"
 
@@ -19,6 +20,8 @@ constexpr const char* kText =
     R"(puyu data run CONFIG.toml --out DIR          read, clean, filter and deduplicate text into DIR
 puyu data run --input=DIR1,DIR2 --out DIR    the same with the default rules
 puyu data dedup CORPUS ... --out DIR         exact and near duplicates alone, of corpora of ours or any text
+puyu data repeated-lines CORPUS --out DIR    cuts lines (or paragraphs) that stand elsewhere in the corpus too
+puyu data repeated-substrings CORPUS --out DIR    cuts substrings of 100 bytes and more that do (suffix array)
 puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.tok and valid-*.tok
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
 puyu data extract [FILE.html] [--json]       the main content of a web page (of standard input without a file)
@@ -77,6 +80,15 @@ int run_corpus(const Args& a, const RunOptions& o) {
   if (a.positional[0] == "run" && a.positional.size() > 2) throw UsageError("expected one CONFIG.toml");
   PipelineConfig config = corpus_config(a);
   Funnel f = run_pipeline(config, o.out, o.workers);
+  std::printf("%s", o.json ? (to_json(f).dump() + "\n").c_str() : format_funnel(f).c_str());
+  return 0;
+}
+
+int run_repeats(const Args& a, const RunOptions& o, const RepeatOptions& options) {
+  if (a.positional.size() != 2) throw UsageError("expected one corpus folder");
+  need(o.out, "--out DIR");
+  Repeats what = a.positional[0] == "repeated-lines" ? Repeats::kLines : Repeats::kSubstrings;
+  Funnel f = remove_repeats(a.positional[1], o.out, what, options);
   std::printf("%s", o.json ? (to_json(f).dump() + "\n").c_str() : format_funnel(f).c_str());
   return 0;
 }
@@ -140,14 +152,16 @@ int run_extract(const Args& a, const RunOptions& o) {
   return 0;
 }
 
-// Options of the verb itself and of tokenize; those of run are PipelineConfig's and come back as
+// Options of the verb itself, of tokenize and of the repeats; those of run are PipelineConfig's and come back as
 // overrides.
 struct AllOptions : RunOptions {
   TokenizeOptions tokenize;
+  RepeatOptions repeats;
   template <class F>
   void fields(F&& f) {
     RunOptions::fields(f);
     f("tokenize", tokenize, "");
+    f("repeats", repeats, "");
   }
 };
 
@@ -163,15 +177,18 @@ int run(const std::vector<std::string>& argv) {
   std::string what = a.positional.empty() ? "" : a.positional[0];
   if (o.workers < 1) throw UsageError(cat("--workers must be at least 1, got ", o.workers));
   if (what == "run" || what == "dedup") return run_corpus(a, o);
+  if (what == "repeated-lines" || what == "repeated-substrings") return run_repeats(a, o, o.repeats);
   if (what == "tokenize") return run_tokenize(a, o, o.tokenize);
   if (what == "why") return run_why(a, o);
   if (what == "extract") return run_extract(a, o);
-  throw UsageError(cat("expected run, dedup, tokenize, why or extract, got '", what, "'"));
+  throw UsageError(
+      cat("expected run, dedup, repeated-lines, repeated-substrings, tokenize, why or extract, got '", what, "'"));
 }
 
 }  // namespace
 
-const Verb kDataVerb = {"data", "puyu data run|dedup|tokenize|why|extract ... [options]",
+const Verb kDataVerb = {"data",
+                        "puyu data run|dedup|repeated-lines|repeated-substrings|tokenize|why|extract ... [options]",
                         "clean a corpus and make token shards of it", run};
 
 }  // namespace puyu
