@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kUnitMemory = 64e6;   // of a worker: a unit's documents, its compressors, the rules' counters
 constexpr double kLedgerShare = 0.02;  // of the text: ledger.jsonl.zst
+constexpr double kKeyBytes = sizeof(DedupKey) + sizeof(Signature);
 
 void positive(const char* name, double v) {
   if (!(v > 0) || !std::isfinite(v)) fail("[plan] ", name, ": expected a positive number, got ", v);
@@ -29,13 +30,14 @@ StagePlan stage(const char* name, double input, double output, double core_secon
   return s;
 }
 
-// Finding duplicates holds all signatures and, band by band, a bucket entry for each document (data/dedup.cc). More
-// than one machine: each takes a part of the bands, and signatures go to all; what does not fit is done in passes.
+// Finding duplicates maps all keys and signatures and, band by band, holds a bucket entry for each document
+// (data/dedup.cc). More than one machine: each takes a part of the bands, and signatures go to all; what does not fit
+// is done in passes.
 StagePlan cluster_stage(double documents, const DataCluster& c, const DataRates& r, int64_t& passes) {
   const DedupOptions options;
-  const double keys = documents * sizeof(DedupKey);
-  const double each = sizeof(DedupKey) + sizeof(std::pair<uint64_t, int64_t>) + sizeof(int64_t) + sizeof(Duplicate);
-  const double bands = options.bands, nodes = std::min(static_cast<double>(c.nodes), bands);
+  const double keys = documents * kKeyBytes;
+  const double each = kKeyBytes + static_cast<double>(kBucketRecordBytes) + sizeof(int64_t) + sizeof(Duplicate);
+  const double bands = banding_of(options).bands, nodes = std::min(static_cast<double>(c.nodes), bands);
   const double need = documents * each, have = c.memory_gb * 1e9 * 0.8;
   StagePlan s;
   s.name = "duplicates", s.input = keys, s.output = documents * sizeof(Duplicate);
@@ -119,7 +121,7 @@ CorpusPlan plan_corpus(const CorpusSize& corpus, const DataCluster& c, const Dat
   p.corpus = corpus;
   const double text = corpus.bytes * r.text_share, clean = text * r.kept_rules, left = clean * r.kept_dedup;
   const double input = corpus.bytes / r.input_compression, documents = corpus.documents * r.kept_rules;
-  const double work = clean / r.compression, keys = documents * sizeof(DedupKey), ledger = text * kLedgerShare;
+  const double work = clean / r.compression, keys = documents * kKeyBytes, ledger = text * kLedgerShare;
   auto core = [](double bytes, double mbs) { return bytes / (mbs * 1e6); };
   p.stages.push_back(stage("read", corpus.bytes, text, core(corpus.bytes, r.read_mbs), input, 0, c));
   p.stages.push_back(stage("clean and filter", text, clean, core(text, r.filter_mbs), 0, ledger, c));

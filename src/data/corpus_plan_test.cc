@@ -40,7 +40,7 @@ TEST(CorpusPlan, ByHand) {
   EXPECT_NEAR(p.seconds, 1000 + 500 + 250 + 250 + 50 + 375 + 250, 1e-6);
   EXPECT_NEAR(p.tokens, 1.25e12 / 4, 1);
   EXPECT_EQ(p.stages[0].bound, "cores");
-  EXPECT_NEAR(p.stages[2].disk_written, 5e8 * sizeof(DedupKey), 1);
+  EXPECT_NEAR(p.stages[2].disk_written, 5e8 * (sizeof(DedupKey) + sizeof(Signature)), 1);
 }
 
 TEST(CorpusPlan, SlowDisksAndLittleMemory) {

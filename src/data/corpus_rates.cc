@@ -87,14 +87,18 @@ DataRates measure_rates(const std::string& dir, const std::string& tokenizer, in
   r.kept_rules = std::min(1.0, clean / s.text);
 
   std::vector<DedupKey> keys;
-  r.sign_mbs = rate(clean, timed([&] {
-                      for (const Document& d : kept)
-                        keys.push_back({hash128(d.id), hash128(d.content), 0, static_cast<uint32_t>(d.content.size()),
-                                        minhash(d.content)});
-                    }));
+  std::vector<Signature> signatures;
+  r.sign_mbs =
+      rate(clean, timed([&] {
+             for (const Document& d : kept) {
+               keys.push_back({hash128(d.id), hash128(d.content), 0, static_cast<uint32_t>(d.content.size()), 0});
+               signatures.push_back(minhash(d.content));
+             }
+           }));
+  const DedupView view{keys.data(), signatures.data(), static_cast<int64_t>(keys.size())};
   double left = 0;
   r.cluster_docs = static_cast<double>(keys.size()) / std::max(1e-9, timed([&] {
-                                                                 const auto found = find_duplicates(keys, config.dedup);
+                                                                 const auto found = find_duplicates(view, config.dedup);
                                                                  for (size_t i = 0; i < found.size(); ++i)
                                                                    if (found[i].survivor < 0)
                                                                      left +=

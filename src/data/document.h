@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
+
 namespace puyu {
 
 enum class Format { kText, kWeb, kManual, kCode };
@@ -28,6 +30,9 @@ struct Document {
 
 // Stable for a source and place inside it: the same on every machine and in every run.
 std::string document_id(std::string_view source, std::string_view path, size_t index);
+bool is_document_id(std::string_view text);  // has the form of one
+Hash128 parse_id(const std::string& hex);
+uint32_t date_number(const std::string& iso);  // 20220901, what is missing 0
 
 std::string to_json_line(const Document& d);  // ends in a newline
 // Parses such a line, or any JSON object with its text in "content" or "text"; nullopt and a reason when it is not one:

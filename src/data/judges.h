@@ -1,4 +1,4 @@
-// What the stages after the rules need: lists and models, loaded once for a run and shared by its threads.
+// What the stages after the rules need: lists and models, loaded once for a run and shared by its processes.
 #pragma once
 #include <cstdint>
 #include <optional>

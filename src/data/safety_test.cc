@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <set>
 
@@ -11,6 +12,7 @@
 #include "base/utf8.h"
 #include "data/compress.h"
 #include "data/pipeline.h"
+#include "data/pipeline_run.h"
 
 namespace puyu {
 namespace {
@@ -185,6 +187,80 @@ TEST_F(SafeStage, DropsMasksAndRestores) {
   put(dir + "/words.txt", "nothing\n");  // another list under the same name: not taken for done
   EXPECT_EQ(run_pipeline(config, dir + "/out", 1).stage("safe").kept.documents, 3);
   config.safe.pii = {"emial"};
+  EXPECT_THROW(run_pipeline(config, dir + "/out", 1), Error);
+}
+
+std::string mode_of(const std::string& path) {
+  return static_cast<int>(std::filesystem::status(path).permissions()) == 0600 ? "private" : "open";
+}
+
+// Copies whose addresses differ are the same text once these are masked: the key holds those of the documents that
+// stay, and neither workers nor shards nor an interruption after the first unit change a byte.
+TEST_F(SafeStage, TheKeyHoldsTheDocumentsThatStay) {
+  Rng rng(5);
+  std::vector<std::string> words(300);
+  for (std::string& t : words)
+    for (int w = 0; w < 60; ++w) t += cat("w", rng.below(100000), " ");
+  for (int i = 0; i < 600; ++i) {  // units of 256 files
+    Json d =
+        Json::Object{{"url", cat("u", i)},
+                     {"language", "en"},
+                     {"content", cat(words[static_cast<size_t>(i % 300)], i % 3 ? cat("to a", i, "@x.example") : "")}};
+    put(cat(dir, "/many/", 1000 + i, ".jsonl"), d.dump() + "\n");
+  }
+  config.input = {dir + "/many"}, config.safe.pii = {"email"}, config.shard_bytes = 20000;
+  auto output = [](const std::string& out) {
+    std::map<std::string, std::string> files;
+    for (const std::string& f : list_files(out))
+      if (!f.ends_with("/run.json")) files[f.substr(out.size())] = read_file(f);
+    return files;
+  };
+  Funnel f = run_pipeline(config, dir + "/1", 1);
+  EXPECT_EQ(f.stage("exact_duplicates").dropped["same_text"].documents, 300);
+  ASSERT_GE(corpus_shards(dir + "/1").size(), 3u);
+  std::set<std::string> want, got;
+  for_each_document(dir + "/1", [&](Document&& d) {
+    if (d.content.find("[EMAIL_1]") != std::string::npos) want.insert(d.id);
+  });
+  EXPECT_EQ(want.size(), 200u);
+  const std::string key = dir + "/1/pii-key.jsonl.zst";
+  InputStream lines(key);
+  for (std::string line; lines.read_line(line);) EXPECT_TRUE(got.insert(Json::parse(line).at("id").as_string()).second);
+  EXPECT_EQ(got, want);
+  EXPECT_EQ(mode_of(key), "private");
+  const Json examples = Json::parse(read_file(dir + "/1/examples.json"));
+  EXPECT_EQ(examples.at("exact_duplicates").at("same_text").as_array().size(), 3u);
+  EXPECT_EQ(examples.dump().find("@x.example"), std::string::npos);
+  run_pipeline(config, dir + "/7", 7);
+  {
+    puyu::Run run = open_run(config, dir + "/resumed");
+    prepare_folder(run);
+    ASSERT_EQ(run_tasks(stage_tasks(run, "read"), {0}, 1).tasks, 1);
+    EXPECT_EQ(mode_of(run.unit_path(0, ".pii.zst")), "private");
+  }
+  run_pipeline(config, dir + "/resumed", 2);
+  for (const char* other : {"/7", "/resumed"}) EXPECT_EQ(output(dir + "/1"), output(dir + other)) << other;
+  config.safe.pii.clear();  // no masks: the old key goes
+  run_pipeline(config, dir + "/1", 2);
+  EXPECT_FALSE(file_exists(key));
+}
+
+TEST_F(SafeStage, StagesAreOnWhenConfiguredAndNamed) {
+  for (const char* name : {"safe", "quality", "decontaminate"}) EXPECT_FALSE(has_stage(config, name)) << name;
+  EXPECT_TRUE(has_stage(config, "filter"));
+  config.safe.pii = {"email"};
+  EXPECT_TRUE(has_stage(config, "safe"));
+  config.stages = {"safe"};  // alone
+  Funnel f = run_pipeline(config, dir + "/out", 1);
+  ASSERT_EQ(f.stages.size(), 2u);
+  EXPECT_EQ(f.stages[1].name, "safe");
+  EXPECT_EQ(f.stages[1].kept.documents, 4);
+  config.stages = {"filter"};  // personal data would stay in silently
+  try {
+    run_pipeline(config, dir + "/out", 1);
+    FAIL() << "expected an error";
+  } catch (const Error& e) { EXPECT_NE(std::string(e.what()).find("stages: safe has"), std::string::npos) << e.what(); }
+  config.stages = {"safe", "saef"};
   EXPECT_THROW(run_pipeline(config, dir + "/out", 1), Error);
 }
 

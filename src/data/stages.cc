@@ -96,7 +96,9 @@ bool Stages::process(Document& d) {
   s.in.add(static_cast<int64_t>(d.content.size()));
   s.kept.add(static_cast<int64_t>(d.content.size()));
   for (const auto& [kind, count] : d.repairs) change(s, d, kind, count);
-  return normalise(d) && identify(d) && filter(d) && safe(d) && quality(d) && decontaminate(d);
+  auto runs = [&](const char* name) { return has_stage(config_, name); };
+  return (!runs("normalise") || normalise(d)) && (!runs("language") || identify(d)) && (!runs("filter") || filter(d)) &&
+         (!runs("safe") || safe(d)) && (!runs("quality") || quality(d)) && (!runs("decontaminate") || decontaminate(d));
 }
 
 }  // namespace puyu

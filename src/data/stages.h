@@ -1,5 +1,6 @@
-// What happens to one document after it is read: normalise, language, filter. No files, no threads: the pipeline
-// feeds documents in and collects what is left, the counts and the ledger's lines.
+// What happens to one document after it is read: normalise, language, filter, safe, quality, decontaminate, those that
+// the configuration has. No files, no threads: the pipeline feeds documents in and collects what is left, the counts
+// and the ledger's lines.
 #pragma once
 #include <string>
 
