@@ -11,6 +11,7 @@
 #include <cstring>
 #include <functional>
 #include <limits>
+#include <ostream>
 
 #include "base/rng.h"
 #include "kernels/cpu/set_table.h"
@@ -44,6 +45,7 @@ inline std::vector<KernelParam> all_params() {
   return out;
 }
 inline std::string name_of(const KernelParam& p) {
+  inline std::ostream& operator<<(std::ostream& out, const KernelParam& p) { return out << name_of(p); }
   return p.isa + (p.invariant ? "_" : "_library_") + dtype_name(p.dtype);
 }
 
