@@ -45,9 +45,9 @@ inline std::vector<KernelParam> all_params() {
   return out;
 }
 inline std::string name_of(const KernelParam& p) {
-  inline std::ostream& operator<<(std::ostream& out, const KernelParam& p) { return out << name_of(p); }
   return p.isa + (p.invariant ? "_" : "_library_") + dtype_name(p.dtype);
 }
+inline std::ostream& operator<<(std::ostream& out, const KernelParam& p) { return out << name_of(p); }
 
 class Kernels : public ::testing::TestWithParam<KernelParam> {
  protected:
