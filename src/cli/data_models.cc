@@ -132,9 +132,9 @@ int run_perplexity(const std::vector<std::string>& argv) {
       {"perplexity", all.perplexity()}, {"words", all.words}, {"sentences", all.sentences}, {"unknown", all.unknown}};
   for (auto& [language, values] : by_language) {
     std::sort(values.begin(), values.end());
-    auto quantile = [&](size_t percent) { return values[std::min(values.size() - 1, values.size() * percent / 100)]; };
     Json q = Json::Object{{"documents", values.size()}};
-    for (size_t percent : {10, 30, 50, 60, 90}) q[cat("p", percent)] = quantile(percent);
+    for (size_t percent : {10, 30, 50, 60, 90})
+      q[cat("p", percent)] = values[std::min(values.size() - 1, values.size() * percent / 100)];
     j["languages"][language] = std::move(q);
   }
   std::printf("%s\n", j.dump(o.json ? 0 : 2).c_str());

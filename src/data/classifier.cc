@@ -70,14 +70,17 @@ Calibration fit_platt(const std::vector<double>& margins, const std::vector<bool
       haa += w * margins[i] * margins[i], hab += w * margins[i], hbb += w;
     }
     if (std::abs(ga) < 1e-8 && std::abs(gb) < 1e-8) break;
-    double det = haa * hbb - hab * hab, da = -(hbb * ga - hab * gb) / det, db = -(haa * gb - hab * ga) / det, size = 1;
+    double det = haa * hbb - hab * hab, da = -(hbb * ga - hab * gb) / det, db = -(haa * gb - hab * ga) / det;
     if (!(std::abs(det) > 0)) break;
-    for (; size > 1e-10; size /= 2)
+    bool better = false;
+    for (int halvings = 0; halvings < 34 && !better; ++halvings) {
+      const double size = std::ldexp(1.0, -halvings);
       if (double next = loss(a + size * da, b + size * db); next < now + 1e-4 * size * (ga * da + gb * db)) {
         a += size * da, b += size * db, now = next;
-        break;
+        better = true;
       }
-    if (size <= 1e-10) break;
+    }
+    if (!better) break;
   }
   return {{{a, b}}};
 }

@@ -108,7 +108,7 @@ TEST(CodeOrder, RandomGraphsAreInOrder) {
     ASSERT_EQ(std::ranges::count(at, n), 0);  // each file once
     for (size_t i = 0; i < n; ++i)
       for (size_t j = 0; j < n; ++j)
-        if (reach[i][j] && !reach[j][i]) ASSERT_LT(at[j], at[i]) << i << " needs " << j;
+        if (reach[i][j] && !reach[j][i]) { ASSERT_LT(at[j], at[i]) << i << " needs " << j; }
   }
 }
 

@@ -15,16 +15,16 @@ __global__ void __launch_bounds__(kThreads) add_pieces_kernel(float* y, const fl
   y[i] = sum;
 }
 
-// y[i] = x[index[i]] in units of 16, 4, 2 or 1 bytes: a block a row.
+// y[i] = x[index[i]] in units of 16, 4, 2 or 1 bytes, zeros for -1 where that is allowed: a block a row.
 template <class U>
 __global__ void __launch_bounds__(kThreads)
-    gather_kernel(U* y, const U* x, const int32_t* index, int64_t rows, int64_t units) {
+    gather_kernel(U* y, const U* x, const int32_t* index, int64_t rows, int64_t units, bool missing) {
   const int64_t i = blockIdx.x, from = index[i];
-  if (from < 0 || from >= rows) trap("a row or token id outside the table");
-  for (int64_t j = threadIdx.x; j < units; j += kThreads) y[i * units + j] = x[from * units + j];
+  if (from < (missing ? -1 : 0) || from >= rows) trap("a row or token id outside the table");
+  for (int64_t j = threadIdx.x; j < units; j += kThreads) y[i * units + j] = from < 0 ? U{} : x[from * units + j];
 }
 
-void gather(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) {
+void gather(Ctx& ctx, Tensor y, Tensor x, const int32_t* index, bool missing) {
   const int64_t n = y.shape[0], bytes = x.shape[1] * dtype_size(x.dtype);
   if (n == 0 || bytes == 0) return;
   ScratchScope scope(*ctx.scratch);
@@ -32,7 +32,7 @@ void gather(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) {
   auto go = [&](auto unit) {
     using U = decltype(unit);
     launch(ctx, &gather_kernel<U>, {n}, kThreads, 0, static_cast<U*>(y.data), static_cast<const U*>(x.data), at,
-           x.shape[0], bytes / static_cast<int64_t>(sizeof(U)));
+           x.shape[0], bytes / static_cast<int64_t>(sizeof(U)), missing);
   };
   if (bytes % 16 == 0 && aligned_16({y.data, x.data}))
     go(Chunk{});
@@ -63,6 +63,7 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ int chunk[kThreads];
   const int64_t me = blockIdx.x;
   const int id = ids[me];
+  if (id < 0) return;  // no token of this rank's part of the vocabulary
   if (threadIdx.x == 0) earlier = 0;
   __syncthreads();
   for (int64_t s = threadIdx.x; s < me; s += kThreads)
@@ -140,8 +141,8 @@ void add_pieces(Ctx& ctx, float* y, const float* part, int64_t pieces, int64_t n
   if (n > 0) launch(ctx, &add_pieces_kernel, {ceil_div(n, kThreads)}, kThreads, 0, y, part, pieces, n);
 }
 
-void embedding(Ctx& ctx, Tensor y, Tensor table, const int32_t* ids) { gather(ctx, y, table, ids); }
-void gather_rows(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) { gather(ctx, y, x, index); }
+void embedding(Ctx& ctx, Tensor y, Tensor table, const int32_t* ids) { gather(ctx, y, table, ids, true); }
+void gather_rows(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) { gather(ctx, y, x, index, false); }
 void embedding_backward(Ctx& ctx, Tensor dtable, Tensor dy, const int32_t* ids) {
   const int64_t tokens = dy.shape[0];
   if (tokens == 0) return;
