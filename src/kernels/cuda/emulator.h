@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 
+// CUDA's own names. NOLINTBEGIN(bugprone-reserved-identifier)
 #define __global__
 #define __device__
 #define __host__
@@ -65,5 +66,6 @@ T __shfl_sync(unsigned, T v, int from) {
 }
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
+// NOLINTEND(bugprone-reserved-identifier)
 
 }  // namespace puyu
