@@ -22,11 +22,10 @@ class Ranks {
   explicit Ranks(std::unique_ptr<Comm> world);            // owned
 
   Comm& world() const { return *world_; }
-  Comm& data() const {
-    return *data_;
-  }  // ranks with the same share of the model: they split the batch and, by ZeRO,
-     // the training state
-  Comm& tensor() const { return *tensor_; }  // ranks that have the same sequences and split each block
+  // Ranks with the same share of the model: they split the batch and, by ZeRO, the training state.
+  Comm& data() const { return *data_; }
+  // Ranks that have the same sequences and split each block.
+  Comm& tensor() const { return *tensor_; }
   TensorMode mode() const { return mode_; }
   bool splits_tokens() const { return tensor_->size() > 1 && mode_ != TensorMode::kMtp; }
 
