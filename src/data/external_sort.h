@@ -2,8 +2,8 @@
 // and the files are merged in the end. Equal records may be joined on the way (counts added up). T is plain bytes.
 #pragma once
 #include <algorithm>
-#include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <queue>
 #include <string>
@@ -18,36 +18,36 @@ namespace puyu {
 template <class T>
 class RecordFile {
  public:
-  explicit RecordFile(const std::string& dir) : path_(dir) {
+  explicit RecordFile(const std::string& dir) : path_(dir), buffer_(std::make_unique<char[]>(kBuffer)) {
     static int number = 0;
     std::string name = cat(dir, "/run", number++);
-    file_.reset(std::fopen(name.c_str(), "w+b"));
+    file_.rdbuf()->pubsetbuf(buffer_.get(), kBuffer);
+    file_.open(name, std::ios::in | std::ios::out | std::ios::trunc | std::ios::binary);
     if (!file_) fail("[sort] ", name, ": cannot be created");
-    std::setvbuf(file_.get(), nullptr, _IOFBF, 1 << 16);
     std::filesystem::remove(name);  // lives on while it is open
   }
   void write(const T* records, size_t n) {
-    if (std::fwrite(records, sizeof(T), n, file_.get()) != n)
-      fail("[sort] ", path_, ": cannot write; is the disk full?");
+    file_.write(reinterpret_cast<const char*>(records), static_cast<std::streamsize>(n * sizeof(T)));
+    if (!file_) fail("[sort] ", path_, ": cannot write; is the disk full?");
     count_ += n;
   }
   void rewind() {
-    if (std::fflush(file_.get()) != 0) fail("[sort] ", path_, ": cannot write; is the disk full?");
-    std::rewind(file_.get()), at_ = 0;
+    file_.flush();
+    if (!file_.seekg(0)) fail("[sort] ", path_, ": cannot write; is the disk full?");
+    at_ = 0;
   }
   bool read(T& out) {
     if (at_ == count_) return false;
-    if (std::fread(&out, sizeof(T), 1, file_.get()) != 1) fail("[sort] ", path_, ": cannot read back");
+    if (!file_.read(reinterpret_cast<char*>(&out), sizeof(T))) fail("[sort] ", path_, ": cannot read back");
     return ++at_, true;
   }
   size_t size() const { return count_; }
 
  private:
-  struct Close {
-    void operator()(std::FILE* f) const { std::fclose(f); }
-  };
+  static constexpr std::streamsize kBuffer = 1 << 16;
   std::string path_;
-  std::unique_ptr<std::FILE, Close> file_;
+  std::unique_ptr<char[]> buffer_;
+  std::fstream file_;
   size_t count_ = 0, at_ = 0;
 };
 

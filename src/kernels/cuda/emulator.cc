@@ -47,11 +47,12 @@ struct Place {
 void switch_places(Place& from, Place& to) { puyu_switch_fiber(&from.stack, to.stack); }
 void start_at(Place& p, char* memory, void (*entry)()) {
   // As if entry had been called from nowhere: the stack is 16-byte aligned before the return address.
-  auto top = (reinterpret_cast<uintptr_t>(memory) + kStack) & ~uintptr_t{15};
+  char* top = memory + kStack;
+  top -= reinterpret_cast<uintptr_t>(top) % 16;
   auto* slot = reinterpret_cast<void**>(top - 16);
   slot[0] = reinterpret_cast<void*>(entry);
   slot[1] = nullptr;
-  p.stack = slot - 6;  // six registers of any value
+  p.stack = static_cast<void*>(slot - 6);  // six registers of any value
 }
 #else
 struct Place {
@@ -92,6 +93,7 @@ Machine& machine() {
 
 void fiber_main() {
   Machine& m = machine();
+  CHECK(m.body);
   (*m.body)();
   m.fibers[static_cast<size_t>(m.current)].state = State::kDone;
   switch_places(m.fibers[static_cast<size_t>(m.current)].at, m.scheduler);
@@ -111,16 +113,13 @@ void release(State s, int from, int to) {
     if (m.fibers[static_cast<size_t>(i)].state == s) m.fibers[static_cast<size_t>(i)].state = State::kReady;
 }
 
-void open_barriers() {
-  Machine& m = machine();
-  const int threads = block_size.x;
-  if (m.alive > 0 && m.arrived == m.alive) m.arrived = 0, release(State::kAtBlock, 0, threads);
-  for (int w = 0; w * 32 < threads; ++w) {
-    Warp& warp = m.warps[static_cast<size_t>(w)];
-    if (warp.alive == 0 || warp.arrived < warp.alive) continue;
-    warp.arrived = 0;
-    release(State::kAtWarp, w * 32, std::min(threads, w * 32 + 32));
-  }
+// True when all lanes of the warp had come.
+bool open_warp(int w) {
+  Warp& warp = machine().warps[static_cast<size_t>(w)];
+  if (warp.alive == 0 || warp.arrived < warp.alive) return false;
+  warp.arrived = 0;
+  release(State::kAtWarp, w * 32, std::min(block_size.x, w * 32 + 32));
+  return true;
 }
 
 void switch_to(int i) {
@@ -149,17 +148,27 @@ void start_block(int threads, int64_t shared) {
     m.warps[static_cast<size_t>(w)].arrived = 0, m.warps[static_cast<size_t>(w)].alive = std::min(32, threads - w * 32);
 }
 
+// One warp as far as it gets alone.
+void run_warp(int w, int threads, bool upwards) {
+  const int first = w * 32, lanes = std::min(32, threads - first);
+  do
+    for (int k = 0; k < lanes; ++k) {
+      const int i = first + (upwards ? k : lanes - 1 - k);
+      if (machine().fibers[static_cast<size_t>(i)].state == State::kReady) switch_to(i);
+    }
+  while (open_warp(w));
+}
+
+// From one barrier of the block to the next each warp runs ahead of all others, the first one first and then the last:
+// what it reads of theirs without a barrier is not there yet, or no more.
 void run_block(int threads) {
   Machine& m = machine();
+  const int warps = (threads + 31) / 32;
   for (bool upwards = true; m.alive > 0; upwards = !upwards) {
-    bool ran = false;
-    for (int k = 0; k < threads; ++k) {
-      const int i = upwards ? k : threads - 1 - k;
-      if (m.fibers[static_cast<size_t>(i)].state != State::kReady) continue;
-      switch_to(i), ran = true;
-    }
-    CHECK(ran || m.alive == 0, "a barrier that not all threads of the block or warp reach");
-    open_barriers();
+    for (int k = 0; k < warps; ++k) run_warp(upwards ? k : warps - 1 - k, threads, upwards);
+    CHECK(m.arrived == m.alive, "a barrier that not all threads of the block or warp reach");
+    m.arrived = 0;
+    release(State::kAtBlock, 0, threads);
   }
 }
 

@@ -1,6 +1,6 @@
 // A GPU's thread grid on the CPU, so that the kernels of this folder run in plain ./test: the same source, compiled by
-// the host's compiler. Every thread of a block is a fiber; __syncthreads and the operations of a warp switch fibers, in
-// an order that changes from one barrier to the next, so that a missing barrier shows. Shared memory starts as NaNs.
+// the host's compiler. Every thread of a block is a fiber; __syncthreads and the operations of a warp switch fibers,
+// and each warp runs ahead of the others between barriers, so that a missing one shows. Shared memory starts as NaNs.
 // What a barrier waits for in vain aborts with a message. One block runs at a time: correctness, not speed.
 #pragma once
 #include <cmath>
@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 
+// CUDA's own names. NOLINTBEGIN(bugprone-reserved-identifier)
 #define __global__
 #define __device__
 #define __host__
@@ -65,5 +66,6 @@ T __shfl_sync(unsigned, T v, int from) {
 }
 inline float __expf(float x) { return std::exp(x); }
 inline float __logf(float x) { return std::log(x); }
+// NOLINTEND(bugprone-reserved-identifier)
 
 }  // namespace puyu
