@@ -4,8 +4,9 @@
 set -euo pipefail
 
 BUILD="g++ cmake ninja-build ccache pkg-config libtomlplusplus-dev libsimdjson-dev libboost-dev libicu-dev libcld2-dev
-libgumbo-dev libxxhash-dev libzstd-dev zlib1g-dev libbrotli-dev libedit-dev libopenmpi-dev openmpi-bin"
-TEST="libgtest-dev libsentencepiece-dev libdnnl-dev libopenblas-dev python3 curl file haproxy openssl"
+libgumbo-dev libxxhash-dev libzstd-dev zlib1g-dev libbz2-dev libbrotli-dev libedit-dev libopenmpi-dev openmpi-bin"
+TEST="libgtest-dev libsentencepiece-dev libdnnl-dev libopenblas-dev python3 curl file haproxy openssl git slurm-wlm munge
+zstd"
 CI="clang-format-19 clang-tidy-19"
 
 check=0

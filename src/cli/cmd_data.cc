@@ -1,5 +1,6 @@
 // puyu data: raw text to a clean corpus to token shards.
 #include <cstdio>
+#include <filesystem>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@
 #include "data/extract_score.h"
 #include "data/pipeline.h"
 #include "data/repeats.h"
+#include "data/slurm.h"
 #include "data/tokenize.h"
 #include "text/html.h"
 
@@ -35,7 +37,7 @@ puyu data extract --gold TRUTH.json          score the extraction against texts 
 Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
 as .gz and .zst.
 Every drop is counted in funnel.json and explained in ledger.jsonl.zst. A run that was interrupted or killed goes on where
-it stopped.
+it stopped. With --executor=slurm it runs as job arrays on a cluster whose machines see the same files.
 
 configs/data/ holds published sets of rules (FineWeb, C4, ...): each is a CONFIG.toml; name the input with --input.
 
@@ -43,13 +45,16 @@ example:  scripts/fetch_corpus.sh && puyu data run --input=.cache/corpus --out r
 )";
 
 struct RunOptions {
-  std::string out, tokenizer, run, gold;
+  std::string out, tokenizer, run, gold, executor = "local";
   int workers = num_threads();
+  SlurmOptions slurm;
   bool json = false;
   template <class F>
   void fields(F&& f) {
     f("out", out, "output folder (run, tokenize)");
     f("workers", workers, "processes (run, dedup) or threads; the output does not depend on them");
+    f("executor", executor, "local, or slurm: job arrays that depend on one another (run, dedup)");
+    f("slurm", slurm, "");
     f("tokenizer", tokenizer, "tokenizer file or folder (tokenize)");
     f("run", run, "output folder of a run (why)");
     f("gold", gold, "ground-truth.json of the article extraction benchmark, its pages beside it (extract)");
@@ -84,7 +89,12 @@ int run_corpus(const Args& a, const RunOptions& o) {
   need(o.out, "--out DIR");
   if (a.positional[0] == "run" && a.positional.size() > 2) throw UsageError("expected one CONFIG.toml");
   PipelineConfig config = corpus_config(a);
-  Funnel f = run_pipeline(config, o.out, o.workers);
+  if (o.executor != "local" && o.executor != "slurm")
+    throw UsageError(cat("--executor: expected local or slurm, got '", o.executor, "'"));
+  Funnel f = o.executor == "local"
+                 ? run_pipeline(config, o.out, o.workers)
+                 : run_on_slurm(config, o.out, o.slurm, std::filesystem::read_symlink("/proc/self/exe").string());
+  if (o.executor == "slurm" && !o.slurm.wait) return 0;
   std::printf("%s", o.json ? (to_json(f).dump() + "\n").c_str() : format_funnel(f).c_str());
   return 0;
 }

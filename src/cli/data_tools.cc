@@ -3,9 +3,9 @@
 namespace puyu {
 namespace {
 
-constexpr const Verb* kTools[] = {&kDataDomains,    &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram,
-                                  &kDataPerplexity, &kDataArpa,    &kDataBenchmarks,      &kDataEnrich,
-                                  &kDataCompare,    &kDataReport};
+constexpr const Verb* kTools[] = {
+    &kDataDomains,    &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram, &kDataPerplexity, &kDataArpa,
+    &kDataBenchmarks, &kDataEnrich,  &kDataCompare,         &kDataReport,     &kDataTask};
 constexpr std::string_view kPrefix = "data ";
 
 }  // namespace
