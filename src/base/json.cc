@@ -190,15 +190,29 @@ class Parser {
   size_t i_ = 0;
 };
 
+// Where the next character that is written escaped stands, from `at` on; s.size() when there is none.
+size_t next_escaped(std::string_view s, size_t at) {
+  constexpr uint64_t kOnes = 0x0101010101010101ull, kHigh = 0x8080808080808080ull;
+  auto holds = [](uint64_t w, unsigned char c) { return (((w ^ kOnes * c) - kOnes) & ~(w ^ kOnes * c) & kHigh) != 0; };
+  auto escaped = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\'; };
+  for (uint64_t w = 0; at + 8 <= s.size(); at += 8) {  // eight bytes at a time; a false alarm is looked at again
+    __builtin_memcpy(&w, s.data() + at, 8);
+    if (((w - kOnes * 0x20) & ~w & kHigh) == 0 && !holds(w, '"') && !holds(w, '\\')) continue;
+    for (size_t i = at; i < at + 8; ++i)
+      if (escaped(s[i])) return i;
+  }
+  while (at < s.size() && !escaped(s[at])) ++at;
+  return at;
+}
+
 void dump_string(std::string& out, std::string_view raw) {
   std::string fixed;
   std::string_view s = raw;
   if (!valid_utf8(raw)) s = fixed = repair_utf8(raw);
   out += '"';
   size_t plain = 0;  // [plain, i) needs no escape: text is copied in runs
-  for (size_t i = 0; i < s.size(); ++i) {
-    char c = s[i];
-    if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') continue;
+  for (size_t i = next_escaped(s, 0); i < s.size(); i = next_escaped(s, i + 1)) {
+    const char c = s[i];
     out.append(s, plain, i - plain);
     plain = i + 1;
     switch (c) {

@@ -20,29 +20,6 @@ size_t broken_length(std::string_view s, size_t i) {
 }
 }  // namespace
 
-size_t decode_utf8(std::string_view s, size_t i, char32_t& out) {
-  auto b = [&](size_t k) { return static_cast<unsigned char>(s[i + k]); };
-  size_t left = s.size() - i;
-  if (left == 0) return 0;
-  unsigned c = b(0);
-  if (c < 0x80) return out = c, 1;
-  if (c < 0xC2) return 0;
-  if (c < 0xE0) {
-    if (left < 2 || !tail(b(1))) return 0;
-    return out = ((c & 31u) << 6) | (b(1) & 63u), 2;
-  }
-  if (c < 0xF0) {
-    if (left < 3 || !tail(b(1)) || !tail(b(2))) return 0;
-    char32_t u = ((c & 15u) << 12) | ((b(1) & 63u) << 6) | (b(2) & 63u);
-    if (u < 0x800 || (u >= 0xD800 && u < 0xE000)) return 0;
-    return out = u, 3;
-  }
-  if (c > 0xF4 || left < 4 || !tail(b(1)) || !tail(b(2)) || !tail(b(3))) return 0;
-  char32_t u = ((c & 7u) << 18) | ((b(1) & 63u) << 12) | ((b(2) & 63u) << 6) | (b(3) & 63u);
-  if (u < 0x10000 || u > 0x10FFFF) return 0;
-  return out = u, 4;
-}
-
 void append_utf8(std::string& out, char32_t c) {
   auto put = [&](char32_t v) { out += static_cast<char>(v); };
   if (c < 0x80) return put(c);

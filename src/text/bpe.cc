@@ -13,7 +13,6 @@ namespace {
 
 constexpr int kIdBits = 20;
 constexpr uint64_t kEmpty = ~uint64_t{0};
-constexpr int kPairFilterBits = 20;
 constexpr uint64_t kMix = 0x9E3779B97F4A7C15ull;
 
 uint64_t slot(uint64_t key, size_t table_size) {  // table_size is a power of two
@@ -23,13 +22,6 @@ size_t table_size_for(size_t n) { return std::bit_ceil(std::max<size_t>(n * 2, 1
 uint64_t join_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(left) << kIdBits | static_cast<uint64_t>(right);
 }
-// Exact for pairs of ASCII, hashed for the others: a false alarm costs time, never a result.
-uint64_t pair_bit(char32_t a, char32_t b) {
-  if ((a | b) < 128) return a << 7 | b;
-  uint64_t key = (static_cast<uint64_t>(a) << 21 | b) * kMix;
-  return (128 * 128) + ((key ^ key >> 32) * kMix >> (64 - kPairFilterBits));
-}
-
 size_t read_character(std::string_view s, size_t i, char32_t& c) {
   auto b = static_cast<unsigned char>(s[i]);
   if (b < 0x80) return c = b, 1;
@@ -86,7 +78,6 @@ BpeEncoder::BpeEncoder(const Vocabulary& v)
 
 void BpeEncoder::add_symbols(const Vocabulary& v) {
   bmp_symbols_.assign(0x10000, -1);
-  pair_bits_.assign((128 * 128 + (size_t{1} << kPairFilterBits)) / 64, 0);
   auto set_symbol = [&](char32_t c, int32_t id) { (c < 0x10000 ? bmp_symbols_[c] : astral_symbols_[c]) = id; };
   std::vector<char32_t> inner;  // every character of every piece
   for (int32_t id = 0; id < num_pieces_; ++id) {
@@ -106,7 +97,7 @@ void BpeEncoder::add_symbols(const Vocabulary& v) {
     for (size_t i = 0, n = 0; i < texts_[id].size(); i += n, last = c) {
       n = read_character(texts_[id], i, c);
       inner.push_back(c);
-      if (i > 0) pair_bits_[pair_bit(last, c) / 64] |= uint64_t{1} << (pair_bit(last, c) % 64);
+      if (i > 0) pairs_.add(last, c);
       if (n == texts_[id].size()) set_symbol(c, id);
     }
   }
@@ -182,11 +173,6 @@ int32_t BpeEncoder::symbol_of(char32_t c) const {
   if (c < 0x10000) return bmp_symbols_[c];
   auto it = astral_symbols_.find(c);
   return it == astral_symbols_.end() ? -1 : it->second;
-}
-
-bool BpeEncoder::may_join(char32_t a, char32_t b) const {
-  uint64_t bit = pair_bit(a, b);
-  return pair_bits_[bit / 64] >> (bit % 64) & 1;
 }
 
 int32_t BpeEncoder::joined(int32_t left, int32_t right) const {
@@ -295,7 +281,7 @@ size_t BpeEncoder::chunk_end(std::string_view text, size_t at, char32_t c, bool 
     const auto b = static_cast<unsigned char>(text[at]);
     if (user_defined_first_[b] && user_defined_at(text.substr(at), spell_specials) >= 0) break;
     const size_t n = read_character(text, at, d);
-    if (n == 0 || !may_join(c, d)) break;
+    if (n == 0 || !pairs_.has(c, d)) break;
     at += n, c = d;
   }
   return at;

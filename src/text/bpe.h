@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/pair_filter.h"
 #include "text/tokenizer.h"
 #include "text/vocabulary.h"
 
@@ -37,7 +38,6 @@ class BpeEncoder {
  private:
   struct Output;
   int32_t symbol_of(char32_t c) const;
-  bool may_join(char32_t a, char32_t b) const;
   int32_t joined(int32_t left, int32_t right) const;  // the piece of both, or -1
   int32_t user_defined_at(std::string_view text, bool spell_specials) const;
   int32_t whole_piece(std::string_view chunk, uint64_t hash) const;
@@ -68,7 +68,7 @@ class BpeEncoder {
   std::vector<uint32_t> ranks_;       // of pieces, 0 is joined first; equal scores have equal ranks
   std::vector<int32_t> bmp_symbols_;  // by code point below U+10000; -1: in no piece
   std::unordered_map<char32_t, int32_t> astral_symbols_;
-  std::vector<uint64_t> pair_bits_;        // a Bloom filter of the character pairs inside pieces
+  PairFilter pairs_;                       // of characters inside pieces
   std::vector<uint64_t> joins_;            // open addressing; left, right, joined in 20 bits each
   std::vector<int32_t> wholes_;            // open addressing by the hash of the text; ids
   std::vector<UserDefined> user_defined_;  // sorted by text

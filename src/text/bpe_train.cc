@@ -1,7 +1,6 @@
 #include "text/bpe_train.h"
 
 #include <algorithm>
-#include <map>
 #include <unordered_set>
 #include <vector>
 
@@ -23,11 +22,7 @@ bool is_ascii(std::string_view text) {
 
 // The characters that get a piece: of ASCII the printable ones, tab and newline always, then the most frequent ones.
 std::vector<char32_t> choose_characters(const CountedWords& words, double coverage, bool ascii) {
-  std::map<char32_t, int64_t> counts;
-  if (ascii) {
-    for (char32_t c = 0x20; c < 0x7F; ++c) counts[c] = 0;
-    counts['\n'] = counts['\t'] = 0;
-  }
+  std::vector<int64_t> counts(0x110000);  // by code point
   int64_t total = 0;
   words.each([&](std::string_view word, uint64_t n) {
     char32_t c = 0;
@@ -37,7 +32,10 @@ std::vector<char32_t> choose_characters(const CountedWords& words, double covera
       counts[c] += static_cast<int64_t>(n), total += static_cast<int64_t>(n);
     }
   });
-  std::vector<std::pair<char32_t, int64_t>> order(counts.begin(), counts.end());
+  auto always = [&](char32_t c) { return ascii && ((c >= 0x20 && c < 0x7F) || c == '\n' || c == '\t'); };
+  std::vector<std::pair<char32_t, int64_t>> order;
+  for (char32_t c = 0; c < counts.size(); ++c)
+    if (counts[c] > 0 || always(c)) order.emplace_back(c, counts[c]);
   std::stable_sort(order.begin(), order.end(), [](auto& a, auto& b) { return a.second > b.second; });
   std::vector<char32_t> out;
   int64_t covered = 0;

@@ -1,7 +1,5 @@
 #include "text/bpe_train.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <map>
 #include <set>
@@ -220,14 +218,6 @@ TEST(BpeTrain, ReservedTokensAndRounding) {
   EXPECT_EQ(t.special("[UNUSED_TOKEN_72]"), 760);  // 5 asked for, 68 to round up
   EXPECT_THROW(t.special("[UNUSED_TOKEN_73]"), Error);
   for (int32_t id : t.encode("[UNUSED_TOKEN_3]")) EXPECT_FALSE(t.is_special(id));
-}
-
-std::string gunzip(const std::string& path) {
-  std::string out(4 << 20, 0);
-  gzFile f = gzopen(path.c_str(), "rb");
-  out.resize(static_cast<size_t>(std::max(0, gzread(f, out.data(), static_cast<unsigned>(out.size())))));
-  gzclose(f);
-  return out;
 }
 
 // InternLM2's English pieces are cl100k's ASCII pieces up to rank 62,847, as its model shows.

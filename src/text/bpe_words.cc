@@ -1,5 +1,8 @@
 #include "text/bpe_words.h"
 
+#include <cstdint>
+#include <vector>
+
 #include "base/error.h"
 #include "base/utf8.h"
 #include "text/hf_bpe.h"
@@ -8,7 +11,7 @@
 namespace puyu {
 namespace {
 
-enum class Script {
+enum class Script : uint8_t {
   kNone,
   kSpace,
   kTab,
@@ -35,7 +38,7 @@ Script script_of_ascii(char32_t c) {
 }
 
 // The Unicode blocks that matter here; what is in none of them is kOther, which keeps to itself.
-Script script_of(char32_t c) {
+Script look_up_script(char32_t c) {
   if (c < 0x80) return script_of_ascii(c);
   if (c == 0x2581 || c < 0xA0) return Script::kNone;
   struct Range {
@@ -57,6 +60,15 @@ Script script_of(char32_t c) {
   for (const Range& r : kRanges)
     if (c >= r.first && c <= r.last) return r.script;
   return Script::kOther;
+}
+
+Script script_of(char32_t c) {
+  static const std::vector<Script> kFirstPlane = [] {
+    std::vector<Script> out;
+    for (char32_t i = 0; i < 0x10000; ++i) out.push_back(look_up_script(i));
+    return out;
+  }();
+  return c < kFirstPlane.size() ? kFirstPlane[c] : look_up_script(c);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <vector>
 
 namespace puyu {
 
@@ -88,6 +89,17 @@ class ChunkCache {
     }
   };
   Entry& at(uint64_t hash) { return entries_[hash >> (64 - kBits)]; }
+
+  // Appends the ids of `chunk`: those known of it, else what make() appends.
+  template <class Make>
+  void encode(uint32_t who, std::string_view chunk, std::vector<int32_t>& out, Make&& make) {
+    if (chunk.size() > kMaxBytes) return make();
+    Entry& known = at(hash_chunk(chunk));
+    if (known.holds(who, chunk)) return void(out.insert(out.end(), known.ids, known.ids + known.count));
+    const size_t before = out.size();
+    make();
+    known.store(who, chunk, std::span(out).subspan(before));
+  }
 
  private:
   static constexpr int kBits = 14;  // 1 MiB

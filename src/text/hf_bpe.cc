@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/chunk_cache.h"
 #include "text/unicode.h"
 
 namespace puyu {
@@ -12,6 +13,7 @@ namespace {
 
 constexpr uint64_t kEmpty = ~uint64_t{0};
 constexpr uint64_t kMix = 0x9E3779B97F4A7C15ull;
+constexpr size_t kCachedWord = 16;  // longer words seldom come again; their parts may
 
 uint64_t key_of(int32_t left, int32_t right) {
   return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
@@ -158,7 +160,8 @@ const AddedToken* HfEncoder::Matcher::at(std::string_view text, bool with_specia
   return nullptr;
 }
 
-HfEncoder::HfEncoder(const Vocabulary& v) : v_(v), hf_(*v.hf) {
+HfEncoder::HfEncoder(const Vocabulary& v)
+    : v_(v), hf_(*v.hf), words_owner_(ChunkCache::new_owner()), parts_owner_(ChunkCache::new_owner()) {
   for (AddedToken t : hf_.added) {
     Matcher& to = t.normalized ? normalized_ : raw_;
     if (t.normalized) t.text = normalized(t.text);
@@ -189,6 +192,7 @@ void HfEncoder::add_merges() {
     while (merges_[i].key != kEmpty && merges_[i].key != key) i = (i + 1) & (merges_.size() - 1);
     merges_[i] = {key, {m.rank, m.made}};  // of two equal pairs the last, as a map has it
     const std::string& made = v_.pieces[static_cast<size_t>(m.made)].text;
+    if (hf_.byte_level) cuts_.add(made);
     const size_t mark = made.rfind(kSpaceMark);
     if (cut_at_marks_ && mark != made.npos && mark != 0 && replaced(made.substr(0, mark), kSpaceMark, "") != "")
       cut_at_marks_ = false;
@@ -207,6 +211,7 @@ void HfEncoder::add_wholes() {
       if (symbols != std::vector{static_cast<int32_t>(id)}) continue;
     }
     wholes_.emplace(p.text, static_cast<int32_t>(id));
+    if (hf_.byte_level) cuts_.add(p.text);
   }
 }
 
@@ -300,7 +305,26 @@ void HfEncoder::word(std::string_view text, std::vector<int32_t>& out) const {
 }
 
 void HfEncoder::chunk(std::string_view text, std::vector<int32_t>& out) const {
+  if (hf_.byte_level && text.size() <= kCachedWord)
+    return ChunkCache::of_this_thread().encode(words_owner_, text, out, [&] { byte_word(text, out); });
+  if (hf_.byte_level) return byte_word(text, out);
   if (const auto whole = wholes_.find(text); whole != wholes_.end()) return out.push_back(whole->second);
+  join(text, out);
+}
+
+// A word that falls apart is no piece.
+void HfEncoder::byte_word(std::string_view text, std::vector<int32_t>& out) const {
+  size_t end = cuts_.part_end(text, 0);
+  if (end == text.size())
+    if (const auto whole = wholes_.find(text); whole != wholes_.end()) return out.push_back(whole->second);
+  for (size_t at = 0; at < text.size(); at = end) {
+    end = cuts_.part_end(text, at);
+    const std::string_view part = text.substr(at, end - at);
+    ChunkCache::of_this_thread().encode(parts_owner_, part, out, [&] { join(part, out); });
+  }
+}
+
+void HfEncoder::join(std::string_view text, std::vector<int32_t>& out) const {
   std::vector<int32_t> symbols;
   symbols_of(text, symbols);
   join_all(symbols, [this](int32_t l, int32_t r) { return find(l, r); });

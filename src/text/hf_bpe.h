@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "text/byte_cuts.h"
 #include "text/joins.h"
 #include "text/pattern.h"
 #include "text/vocabulary.h"
@@ -84,6 +85,8 @@ class HfEncoder {
   void words(size_t step, std::string_view text, bool first, std::vector<int32_t>& out) const;
   void word(std::string_view text, std::vector<int32_t>& out) const;
   void chunk(std::string_view text, std::vector<int32_t>& out) const;
+  void byte_word(std::string_view text, std::vector<int32_t>& out) const;
+  void join(std::string_view text, std::vector<int32_t>& out) const;
   void symbols_of(std::string_view text, std::vector<int32_t>& out) const;
   Join find(int32_t left, int32_t right) const;
   void add_merges();
@@ -100,6 +103,8 @@ class HfEncoder {
   std::array<int32_t, 256> byte_ids_{};                   // of one byte; -1: none
   std::unordered_map<char32_t, int32_t> characters_;      // pieces of one character
   std::unordered_map<std::string_view, int32_t> wholes_;  // pieces that encode to themselves
+  ByteCuts cuts_;                                         // of byte-level pieces
+  uint32_t words_owner_, parts_owner_;                    // in the thread's cache (chunk_cache.h)
   bool cut_at_marks_ = false;  // no piece has a U+2581 after another character, so text falls apart there
 };
 

@@ -10,8 +10,10 @@ namespace {
 constexpr int kMaxDepth = 512;
 // What parsing costs in nanoseconds, as measured on hostile pages (docs/benchmarks/data.md): bytes, tags, and for each
 // tag the open elements that the parser may look through and the open <b>, <i>, … that it may have to open again.
-// Counted, not timed: the same pages are refused on every machine.
+// What stands in a table but in no cell is put before the table, whose place the parser looks for among its siblings:
+// at most all nodes so far. Counted, not timed: the same pages are refused on every machine.
 constexpr int64_t kByteCost = 70, kTagCost = 1000, kDepthCost = 17, kFormatCost = 300, kMaxCost = 130'000'000;
+constexpr int64_t kSiblingsPerCost = 2;
 
 constexpr std::string_view kAttributes[] = {"class", "id",       "itemprop", "role",     "style",       "hidden",
                                             "href",  "property", "name",     "content",  "datetime",    "lang",
@@ -23,6 +25,8 @@ constexpr std::string_view kSelfClosing[] = {
     "wbr", "param", "tbody", "thead", "tfoot",  "html", "head", "body",  "colgroup", "optgroup"};
 constexpr std::string_view kFormats[] = {"a",    "b",     "i",   "u",    "s",    "em",     "strong",
                                          "font", "small", "big", "code", "nobr", "strike", "tt"};
+constexpr std::string_view kCells[] = {"td", "th", "caption"};
+constexpr std::string_view kTableParts[] = {"table", "tbody", "thead", "tfoot", "tr", "col", "colgroup"};
 constexpr std::string_view kLeftOut[] = {"script",   "style",  "noscript", "svg",
                                          "template", "iframe", "object",   "canvas"};
 
@@ -58,6 +62,9 @@ class Slimmer {
   SlimPage run() {
     while (at_ < s_.size() && !*out_.problem) {
       size_t tag = std::min(s_.find('<', at_), s_.size());
+      if (loose_ && !std::all_of(s_.begin() + static_cast<std::ptrdiff_t>(at_),
+                                 s_.begin() + static_cast<std::ptrdiff_t>(tag), is_space))
+        misplaced();
       out_.html.append(s_, at_, tag - at_);
       at_ = tag;
       if (at_ < s_.size()) markup();
@@ -88,6 +95,7 @@ class Slimmer {
     if (!closing && is_in(name, kLeftOut)) return leave_out(name, tag_start, empty);
     out_.html += '>';
     count_depth(name, closing, empty);
+    count_table(name, closing);
   }
 
   // <!-- … -->; one that does not end takes the rest of the page, as the standard has it.
@@ -196,10 +204,25 @@ class Slimmer {
     if (depth_ > kMaxDepth) out_.problem = "too_deep";
   }
 
+  void misplaced() { work_ += nodes_++ / kSiblingsPerCost; }
+
+  // Whether what comes next stands in a table but in none of its cells.
+  void count_table(std::string_view name, bool closing) {
+    ++nodes_;
+    if (name == "table") tables_ = std::max(0, tables_ + (closing ? -1 : 1));
+    if (is_in(name, kCells))
+      loose_ = closing && tables_ > 0;
+    else if (is_in(name, kTableParts))
+      loose_ = tables_ > 0;
+    else if (loose_ && !closing)
+      misplaced();
+  }
+
   std::string_view s_;
   size_t at_ = 0;
-  int depth_ = 0, foreign_ = 0, formats_ = 0;
-  int64_t work_ = 0;
+  int depth_ = 0, foreign_ = 0, formats_ = 0, tables_ = 0;
+  bool loose_ = false;
+  int64_t work_ = 0, nodes_ = 0;
   std::string_view type_;
   std::array<bool, std::size(kLeftOut)> missing_end_{};
   SlimPage out_;

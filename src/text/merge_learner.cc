@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/progress.h"
 #include "base/signal.h"
 #include "base/utf8.h"
@@ -18,6 +19,10 @@ uint64_t mix(uint64_t key) {
   key = (key ^ key >> 32) * 0x9E3779B97F4A7C15ull;
   return key ^ key >> 29;
 }
+
+constexpr uint32_t kNoId = ~uint32_t{0};
+constexpr uint64_t kAhead = 16;  // words whose memory is asked for before they are looked at
+constexpr int kMostShares = 8;   // of the words, each with a table of pairs
 
 }  // namespace
 
@@ -49,7 +54,7 @@ MergeLearner::Pair& MergeLearner::PairTable::at(uint64_t key) {
 
 MergeLearner::MergeLearner(CountedWords words, const std::vector<char32_t>& characters, const MergeOptions& options)
     : options_(options) {
-  std::unordered_map<char32_t, uint32_t> ids;
+  std::vector<uint32_t> ids(0x110000, kNoId);
   for (char32_t c : characters) {
     ids[c] = static_cast<uint32_t>(pieces_.size());
     append_utf8(pieces_.emplace_back(), c);
@@ -64,12 +69,12 @@ MergeLearner::MergeLearner(CountedWords words, const std::vector<char32_t>& char
   find_pairs();
 }
 
-void MergeLearner::add_word(std::string_view text, uint64_t n, const std::unordered_map<char32_t, uint32_t>& ids) {
+void MergeLearner::add_word(std::string_view text, uint64_t n, const std::vector<uint32_t>& ids) {
   char32_t c = 0;
   for (size_t i = 0; i < text.size();) {
     i += std::max<size_t>(decode_utf8(text, i, c), 1);
-    if (auto it = ids.find(c); it != ids.end())
-      run_.push_back(it->second);
+    if (ids[c] != kNoId)
+      run_.push_back(ids[c]);
     else
       add_run(n);  // nothing joins across a character that is spelt in bytes
   }
@@ -90,30 +95,71 @@ int64_t MergeLearner::count_of(size_t word) const {
   return static_cast<int64_t>(words_[word] | uint64_t{words_[word + 1]} << 32);
 }
 
+// Where the words of each share begin, and the end.
+std::vector<size_t> MergeLearner::share_words() const {
+  const auto shares = static_cast<size_t>(std::min(num_threads(), kMostShares));
+  std::vector<size_t> begins = {0};
+  for (size_t w = 0; w < words_.size(); w += kHead + words_[w + 2])
+    if (w >= words_.size() / shares * begins.size() && begins.size() < shares && w > 0) begins.push_back(w);
+  begins.push_back(words_.size());
+  return begins;
+}
+
 // Two passes: how often each pair is there, then where, once the room for it is known.
 void MergeLearner::find_pairs() {
-  auto each_pair = [&](auto&& fn) {
-    for (size_t w = 0; w < words_.size(); w += kHead + words_[w + 2])
+  const std::vector<size_t> begins = share_words();
+  std::vector<PairCounts> shares(begins.size() - 1);
+  auto each_pair = [&](size_t share, auto&& use) {
+    for (size_t w = begins[share]; w < begins[share + 1]; w += kHead + words_[w + 2])
       for (size_t i = w + kHead; i + 1 < w + kHead + words_[w + 2]; ++i)
-        if (fits(words_[i], words_[i + 1])) fn(key_of(words_[i], words_[i + 1]), w);
+        if (fits(words_[i], words_[i + 1]))
+          shares[share].later({key_of(words_[i], words_[i + 1]), static_cast<uint32_t>(w), count_of(w)}, use);
+    shares[share].settle(use);
   };
-  each_pair([&](uint64_t key, size_t w) {
-    Pair& p = pairs_.at(key);
-    p.count += count_of(w), ++p.places;
+  parallel_for(static_cast<int64_t>(shares.size()), [&](int64_t s) {
+    PairCounts& counts = shares[static_cast<size_t>(s)];
+    each_pair(static_cast<size_t>(s), [&](const PairCounts::Met& met) { counts.count(met); });
   });
-  std::erase_if(pairs_.all(), [&](const Pair& p) { return p.count < options_.min_count; });  // never chosen
-  pairs_.rebuild();
-  uint64_t room = 0;
-  for (Pair& p : pairs_.all()) {
-    p.first = room, room += p.places, p.places = 0;
-    queue_.push({p.count, p.key});
-  }
-  places_.resize(room);
-  each_pair([&](uint64_t key, size_t w) {
-    Pair* p = pairs_.find(key);
-    if (p && (p->places == 0 || places_[p->first + p->places - 1] != w))
-      places_[p->first + p->places++] = static_cast<uint32_t>(w);
+  places_.resize(make_room(shares));
+  parallel_for(static_cast<int64_t>(shares.size()), [&](int64_t s) {
+    each_pair(static_cast<size_t>(s), [&](const PairCounts::Met& met) {
+      PairCounts::Entry& e = *shares[static_cast<size_t>(s)].find(met.key);
+      if (e.places == PairCounts::kNone || e.last == met.word) return;
+      e.last = met.word;
+      places_[e.places++] = met.word;
+    });
   });
+}
+
+// The pairs of all shares that may be chosen, with room for their places; an entry's `places` is where its share's
+// begin. Returns the room.
+uint32_t MergeLearner::make_room(std::vector<PairCounts>& shares) {
+  uint32_t room = 0;  // less than words_ has places
+  std::vector<Candidate> candidates;
+  std::vector<PairCounts::Entry*> same(shares.size());  // one pair in each share
+  for (size_t s = 0; s < shares.size(); ++s)
+    shares[s].each([&](const PairCounts::Entry& mine) {
+      int64_t count = 0;
+      for (size_t t = 0; t < shares.size(); ++t) {
+        same[t] = shares[t].find(mine.key);
+        if (t < s && same[t]) return;  // done already
+        if (same[t]) count += same[t]->count;
+      }
+      const bool wanted = count >= options_.min_count;
+      const uint32_t first = room;
+      for (PairCounts::Entry* e : same) {
+        if (!e) continue;
+        e->last = PairCounts::kNone;
+        const uint32_t places = std::exchange(e->places, wanted ? room : PairCounts::kNone);
+        if (wanted) room += places;
+      }
+      if (!wanted) return;
+      Pair& p = pairs_.at(mine.key);
+      p.count = count, p.first = first, p.places = room - first;
+      candidates.push_back({count, mine.key});
+    });
+  queue_ = std::priority_queue<Candidate>({}, std::move(candidates));
+  return room;
 }
 
 std::vector<std::string> MergeLearner::learn(size_t size) {
@@ -137,18 +183,6 @@ std::vector<std::string> MergeLearner::learn(size_t size) {
   return std::move(pieces_);
 }
 
-void MergeLearner::change(uint32_t left, uint32_t right, int64_t by, uint32_t word) {
-  if (!fits(left, right)) return;
-  if (by < 0) {
-    if (Pair* p = pairs_.find(key_of(left, right))) p->count += by;
-    return;
-  }
-  Pair& p = pairs_.at(key_of(left, right));
-  p.count += by;
-  if (p.later.empty() || p.later.back() != word) p.later.push_back(word);
-  if (!std::exchange(p.grown, true)) grown_.push_back(p.key);
-}
-
 bool MergeLearner::next(Candidate& best) {
   while (!queue_.empty()) {
     best = queue_.top();
@@ -161,21 +195,57 @@ bool MergeLearner::next(Candidate& best) {
   return false;
 }
 
+void MergeLearner::Neighbours::reset(size_t symbols) {
+  for (uint32_t s : met_) counts_[s] = 0;
+  met_.clear(), places_.clear();
+  counts_.resize(symbols);
+}
+
+// The pairs of the new piece with its neighbours on one side; key_with(symbol) names them.
+template <class KeyOf>
+void MergeLearner::raise(const Neighbours& side, KeyOf&& key_with) {
+  lists_.resize(pieces_.size());
+  for (uint32_t symbol : side.met()) {
+    lists_[symbol] = nullptr;
+    const uint64_t key = key_with(symbol);
+    if (!fits(static_cast<uint32_t>(key >> 32), static_cast<uint32_t>(key))) continue;
+    Pair& p = pairs_.at(key);
+    p.count += side.count(symbol);
+    if (p.count >= options_.min_count) queue_.push({p.count, key});
+    lists_[symbol] = &p.later;
+  }
+  for (const auto& [symbol, word] : side.places())
+    if (auto* list = lists_[symbol]; list && (list->empty() || list->back() != word)) list->push_back(word);
+}
+
+// The pairs that the neighbours on one side made with what is joined now.
+template <class KeyOf>
+void MergeLearner::lower(const Neighbours& side, KeyOf&& key_with) {
+  for (uint32_t symbol : side.met())
+    if (Pair* p = pairs_.find(key_with(symbol))) p->count -= side.count(symbol);
+}
+
 void MergeLearner::merge(uint32_t left, uint32_t right, uint32_t made) {
   Pair& pair = pairs_.at(key_of(left, right));
   const uint64_t first = pair.first, last = pair.first + pair.places;
   const std::vector<uint32_t> later = std::move(pair.later);
-  pair = {.key = pair.key};  // "aaa" counts the pair (a, a) twice, yet joins it once: what the count comes to is moot
-  grown_.clear();
-  for (uint64_t i = first; i < last; ++i) merge_in(places_[i], left, right, made);
-  for (uint32_t word : later) merge_in(word, left, right, made);
+  pair = {.key = pair.key};
+  before_.reset(pieces_.size()), after_.reset(pieces_.size());
+  for (uint64_t i = first; i < last; ++i) {
+    __builtin_prefetch(&words_[places_[std::min(i + kAhead, last - 1)]], 1);
+    merge_in(places_[i], left, right, made);
+  }
+  for (size_t i = 0; i < later.size(); ++i) {
+    __builtin_prefetch(&words_[later[std::min(i + kAhead, later.size() - 1)]], 1);
+    merge_in(later[i], left, right, made);
+  }
+  raise(before_, [&](uint32_t x) { return key_of(x, made); });
+  raise(after_, [&](uint32_t x) { return key_of(made, x); });
+  lower(before_, [&](uint32_t x) { return key_of(x, left); });
+  lower(after_, [&](uint32_t x) { return key_of(right, x); });
+  // "aaa" counts the pair (a, a) twice, yet joins it once: what the count comes to is moot.
   Pair& done = pairs_.at(key_of(left, right));
   done.count = 0, done.later = {};
-  for (uint64_t key : grown_) {
-    Pair* p = pairs_.find(key);
-    p->grown = false;
-    if (p->count >= options_.min_count) queue_.push({p->count, key});
-  }
 }
 
 void MergeLearner::merge_in(uint32_t word, uint32_t left, uint32_t right, uint32_t made) {
@@ -188,8 +258,8 @@ void MergeLearner::merge_in(uint32_t word, uint32_t left, uint32_t right, uint32
       s[out++] = s[i];
       continue;
     }
-    if (out > 0) change(s[out - 1], left, -n, word), change(s[out - 1], made, n, word);
-    if (i + 2 < length) change(right, s[i + 2], -n, word), change(made, s[i + 2], n, word);
+    if (out > 0) before_.add(s[out - 1], n, word);
+    if (i + 2 < length) after_.add(s[i + 2], n, word);
     s[out++] = made;
     ++i;
   }

@@ -1,15 +1,18 @@
 // The merges of BPE: the most frequent pair of neighbours becomes a piece, again and again. Words are numbers in one
-// buffer, pairs and where they occur in another, both of known size before the first merge; counts are kept up to date
-// as words change, and a heap gives the best pair (its counts may have fallen since: then they go back in).
+// buffer, pairs and where they occur in another, both of known size before the first merge (all threads count them);
+// counts are kept up to date as words change, and a heap gives the best pair (its counts may have fallen since: then
+// they go back in).
 #pragma once
 #include <cstdint>
+#include <deque>
 #include <queue>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
+#include "text/pair_counts.h"
 #include "text/word_counts.h"
 
 namespace puyu {
@@ -31,9 +34,9 @@ class MergeLearner {
   struct Pair {
     uint64_t key = 0;
     int64_t count = 0;
-    uint64_t first = 0, places = 0;    // in places_: words where it was at the beginning
+    uint64_t first = 0;                // in places_: words where it was at the beginning
+    uint32_t places = 0;               // how many of them
     std::vector<uint32_t> later = {};  // words where it came to be
-    bool grown = false;                // in grown_
   };
   struct Candidate {
     int64_t count;
@@ -41,17 +44,36 @@ class MergeLearner {
     // Most frequent first; on ties the pair whose pieces are older.
     bool operator<(const Candidate& o) const { return count != o.count ? count < o.count : key > o.key; }
   };
-  // Pairs by key: open addressing over a list, so that what moves when it grows is small.
+  // Pairs by key: open addressing over a list whose members stay where they are.
   class PairTable {
    public:
     Pair* find(uint64_t key);
     Pair& at(uint64_t key);  // made if need be
-    std::vector<Pair>& all() { return pairs_; }
-    void rebuild();
+    std::deque<Pair>& all() { return pairs_; }
 
    private:
-    std::vector<Pair> pairs_;
+    void rebuild();
+    std::deque<Pair> pairs_;
     std::vector<uint32_t> index_;  // in pairs_ plus 1; 0: empty
+  };
+  // The symbols that stand on one side of what one merge joins: how often each, and in which words. A merge changes the
+  // counts of its neighbours' pairs once, however many words it changes.
+  class Neighbours {
+   public:
+    void add(uint32_t symbol, int64_t n, uint32_t word) {
+      if (counts_[symbol] == 0) met_.push_back(symbol);
+      counts_[symbol] += n;
+      places_.emplace_back(symbol, word);
+    }
+    void reset(size_t symbols);
+    const std::vector<uint32_t>& met() const { return met_; }
+    int64_t count(uint32_t symbol) const { return counts_[symbol]; }
+    const std::vector<std::pair<uint32_t, uint32_t>>& places() const { return places_; }  // symbol, word
+
+   private:
+    std::vector<int64_t> counts_;  // by symbol
+    std::vector<uint32_t> met_;    // those with a count, each once
+    std::vector<std::pair<uint32_t, uint32_t>> places_;
   };
 
   static uint64_t key_of(uint32_t left, uint32_t right) { return uint64_t{left} << 32 | right; }
@@ -59,21 +81,27 @@ class MergeLearner {
     return lengths_[left] + lengths_[right] <= options_.max_piece_length;
   }
   int64_t count_of(size_t word) const;
-  void add_word(std::string_view text, uint64_t n, const std::unordered_map<char32_t, uint32_t>& ids);
+  void add_word(std::string_view text, uint64_t n, const std::vector<uint32_t>& ids);
   void add_run(uint64_t n);
   void find_pairs();
-  void change(uint32_t left, uint32_t right, int64_t by, uint32_t word);
+  std::vector<size_t> share_words() const;
+  uint32_t make_room(std::vector<PairCounts>& shares);
+  template <class KeyOf>
+  void raise(const Neighbours& side, KeyOf&& key_with);
+  template <class KeyOf>
+  void lower(const Neighbours& side, KeyOf&& key_with);
   bool next(Candidate& best);
   void merge(uint32_t left, uint32_t right, uint32_t made);
   void merge_in(uint32_t word, uint32_t left, uint32_t right, uint32_t made);
 
   MergeOptions options_;
   std::vector<std::string> pieces_;
-  std::vector<int> lengths_;      // in characters
-  std::vector<uint32_t> words_;   // for each word: its count in two places, its length, its symbols
-  std::vector<uint32_t> places_;  // of the pairs that were there at the beginning
-  std::vector<uint32_t> run_;     // of the word that is being added
-  std::vector<uint64_t> grown_;   // pairs that one merge made more frequent
+  std::vector<int> lengths_;                   // in characters
+  std::vector<uint32_t> words_;                // for each word: its count in two places, its length, its symbols
+  std::vector<uint32_t> places_;               // of the pairs that were there at the beginning
+  std::vector<uint32_t> run_;                  // of the word that is being added
+  Neighbours before_, after_;                  // of what one merge joins
+  std::vector<std::vector<uint32_t>*> lists_;  // of raise(), by symbol
   PairTable pairs_;
   std::priority_queue<Candidate> queue_;
 };

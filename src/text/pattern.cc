@@ -296,98 +296,142 @@ SplitPattern SplitPattern::literal(std::string_view text) {
   return p;
 }
 
+namespace {
+
+// A way not tried yet: go on at pc from `at`, or from one character less (greedy) or more (lazy) while that is allowed.
+struct Way {
+  size_t pc, at, limit;
+  int32_t set;   // >= 0: lazy, of these characters
+  int32_t left;  // lazy: how many more; < 0: any number
+};
+
+// Ways of all matches of this thread, those of a lookahead above those of what asks: a match allocates nothing.
+std::vector<Way>& ways_of_this_thread() {
+  static thread_local std::vector<Way> ways;
+  return ways;
+}
+
+}  // namespace
+
+class SplitPattern::Matcher {
+ public:
+  Matcher(const SplitPattern& pattern, std::string_view text, int64_t& budget)
+      : p_(pattern), text_(text), budget_(budget), ways_(ways_of_this_thread()), bottom_(ways_.size()) {}
+  Matcher(const Matcher&) = delete;
+  Matcher& operator=(const Matcher&) = delete;
+  ~Matcher() { ways_.resize(bottom_); }
+
+  size_t run(size_t pc, size_t at) {
+    pc_ = pc, at_ = at;
+    for (;;) {
+      spend(1);
+      const Inst& i = p_.code_[pc_];
+      if (i.op == Op::kMatch) return at_;
+      if (!step(i) && !take_another()) return std::string_view::npos;
+    }
+  }
+
+ private:
+  void spend(int64_t n) {
+    if ((budget_ -= n) < 0)
+      fail("[tokenizer] pattern '", p_.source_, "' backtracks without end on a text of ", text_.size(), " bytes");
+  }
+  // The length of the character at `at` if it is there and in the set, else 0.
+  size_t one_of(const CharSet& set, size_t at) const {
+    char32_t c = 0;
+    const size_t n = at < text_.size() ? next_char(text_, at, c) : 0;
+    return n > 0 && set.contains(c) ? n : 0;
+  }
+  const CharSet& set(int32_t number) const { return p_.sets_[static_cast<size_t>(number)]; }
+
+  // False: this way leads nowhere.
+  bool step(const Inst& i) {
+    switch (i.op) {
+      case Op::kJump:
+        pc_ = static_cast<size_t>(i.to);
+        return true;
+      case Op::kSplit:
+        ways_.push_back({static_cast<size_t>(i.to), at_, at_, -1, 0});
+        ++pc_;
+        return true;
+      case Op::kStart:
+        ++pc_;
+        return at_ == 0;
+      case Op::kEnd:
+        ++pc_;
+        return at_ == text_.size();
+      case Op::kLook:
+        return look(i);
+      case Op::kSet: {
+        const size_t n = one_of(set(i.set), at_);
+        at_ += n, ++pc_;
+        return n > 0;
+      }
+      case Op::kRepeat:
+        return repeat(i);
+      case Op::kMatch:  // the end, in run()
+        break;
+    }
+    return true;
+  }
+
+  bool look(const Inst& i) {
+    const bool found = Matcher(p_, text_, budget_).run(pc_ + 1, at_) != std::string_view::npos;
+    pc_ = static_cast<size_t>(i.to);
+    return found != i.negative;
+  }
+
+  // As many characters as there are (lazy: as few as there must be).
+  bool repeat(const Inst& i) {
+    const CharSet& of = set(i.set);
+    const int32_t most = i.mode == Mode::kLazy ? i.min : i.max;
+    size_t at = at_, low = at_;  // low: after the least number
+    int32_t count = 0;
+    for (size_t n = 0; (most < 0 || count < most) && (n = one_of(of, at)) > 0; ++count) {
+      at += n;
+      if (count + 1 == i.min) low = at;
+    }
+    spend(count);
+    at_ = at, ++pc_;
+    if (count < i.min) return false;
+    if (i.mode == Mode::kGreedy && at > low) ways_.push_back({pc_, at, low, -1, 0});
+    if (i.mode == Mode::kLazy && i.max != i.min) ways_.push_back({pc_, at, at, i.set, i.max < 0 ? -1 : i.max - i.min});
+    return true;
+  }
+
+  // Goes on at the last way that was not tried; false: there is none.
+  bool take_another() {
+    for (; ways_.size() > bottom_; ways_.pop_back()) {
+      Way& w = ways_.back();
+      spend(1);
+      pc_ = w.pc;
+      if (w.set >= 0) {  // lazy: one character more
+        const size_t n = w.left == 0 ? 0 : one_of(set(w.set), w.at);
+        if (n == 0) continue;
+        at_ = w.at += n;
+        if (w.left > 0) --w.left;
+        return true;
+      }
+      if (w.at > w.limit) w.at = previous_char(text_, w.at);  // greedy: one less
+      at_ = w.at;
+      if (w.at == w.limit) ways_.pop_back();
+      return true;
+    }
+    return false;
+  }
+
+  const SplitPattern& p_;
+  std::string_view text_;
+  int64_t& budget_;
+  std::vector<Way>& ways_;
+  const size_t bottom_;
+  size_t pc_ = 0, at_ = 0;
+};
+
 size_t SplitPattern::match(std::string_view text, size_t at) const {
   // Real patterns look at each character of a match a few times.
   int64_t budget = 100000 + 64 * static_cast<int64_t>(text.size() - at);
-  return run(text, 0, at, budget);
-}
-
-size_t SplitPattern::run(std::string_view text, size_t pc, size_t at, int64_t& budget) const {
-  struct Way {  // go on at pc from `at`, or from one character less (greedy) or more (lazy) while `more` allows
-    size_t pc, at, limit;
-    int32_t set;  // >= 0: lazy
-    int32_t left;
-  };
-  std::vector<Way> ways;
-  char32_t c = 0;
-  // Takes up to max characters of the set; returns how many.
-  auto spend = [&](int64_t n) {
-    if ((budget -= n) < 0)
-      fail("[tokenizer] pattern '", source_, "' backtracks without end on a text of ", text.size(), " bytes");
-  };
-  for (;;) {
-    bool ok = true;
-    spend(1);
-    const Inst& i = code_[pc];
-    switch (i.op) {
-      case Op::kMatch:
-        return at;
-      case Op::kJump:
-        pc = static_cast<size_t>(i.to);
-        break;
-      case Op::kSplit:
-        ways.push_back({static_cast<size_t>(i.to), at, at, -1, 0});
-        ++pc;
-        break;
-      case Op::kStart:
-        ok = at == 0, ++pc;
-        break;
-      case Op::kEnd:
-        ok = at == text.size(), ++pc;
-        break;
-      case Op::kLook:
-        ok = (run(text, pc + 1, at, budget) != std::string_view::npos) != i.negative;
-        pc = static_cast<size_t>(i.to);
-        break;
-      case Op::kSet: {
-        const size_t n = at < text.size() ? next_char(text, at, c) : 0;
-        ok = n > 0 && sets_[static_cast<size_t>(i.set)].contains(c);
-        at += n, ++pc;
-        break;
-      }
-      case Op::kRepeat: {
-        const CharSet& set = sets_[static_cast<size_t>(i.set)];
-        int32_t count = 0;
-        size_t low = at;  // after the least number
-        const int32_t most = i.mode == Mode::kLazy ? i.min : i.max;
-        for (; at < text.size() && (most < 0 || count < most); ++count) {
-          const size_t n = next_char(text, at, c);
-          if (!set.contains(c)) break;
-          at += n;
-          if (count + 1 == i.min) low = at;
-        }
-        ok = count >= i.min;
-        spend(count);
-        ++pc;
-        if (ok && i.mode == Mode::kGreedy && at > low) ways.push_back({pc, at, low, -1, 0});
-        if (ok && i.mode == Mode::kLazy && i.max != i.min)
-          ways.push_back({pc, at, at, i.set, i.max < 0 ? -1 : i.max - i.min});
-        break;
-      }
-    }
-    while (!ok) {  // the last way that was not tried
-      if (ways.empty()) return std::string_view::npos;
-      Way& w = ways.back();
-      spend(1);
-      pc = w.pc;
-      if (w.set >= 0) {  // lazy: one character more
-        const size_t n = w.at < text.size() ? next_char(text, w.at, c) : 0;
-        if (n == 0 || w.left == 0 || !sets_[static_cast<size_t>(w.set)].contains(c)) {
-          ways.pop_back();
-          continue;
-        }
-        at = w.at += n;
-        if (w.left > 0) --w.left;
-      } else if (w.at > w.limit) {  // greedy: one less
-        at = w.at = previous_char(text, w.at);
-        if (at == w.limit) ways.pop_back();
-      } else {
-        at = w.at;
-        ways.pop_back();
-      }
-      ok = true;
-    }
-  }
+  return Matcher(*this, text, budget).run(0, at);
 }
 
 }  // namespace puyu

@@ -51,7 +51,7 @@ class SplitPattern {
     int32_t min = 0, max = 0;  // kRepeat; max < 0: no limit
     int32_t to = 0;            // kSplit: the second way; kJump; kLook: what follows it
   };
-  size_t run(std::string_view text, size_t pc, size_t at, int64_t& budget) const;
+  class Matcher;
 
   std::string source_;
   std::vector<Inst> code_;

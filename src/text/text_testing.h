@@ -1,6 +1,7 @@
 // What the tests of this folder share: the test data, seeded random texts, and SentencePiece as the oracle.
 #pragma once
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include <cstdlib>
 #include <string>
@@ -15,6 +16,14 @@ namespace puyu {
 inline std::string test_data(const std::string& name) {
   const char* root = std::getenv("PUYU_TEST_DATA");
   return (root ? std::string(root) : std::string(PUYU_SOURCE_DIR "/../shared/data")) + "/" + name;
+}
+
+inline std::string gunzip(const std::string& path) {
+  std::string out(4 << 20, 0);
+  gzFile f = gzopen(path.c_str(), "rb");
+  out.resize(static_cast<size_t>(std::max(0, gzread(f, out.data(), static_cast<unsigned>(out.size())))));
+  gzclose(f);
+  return out;
 }
 
 inline const std::string kInternLm2Model = "tokenizer/tokenizer_internlm2.model";

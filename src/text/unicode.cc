@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <map>
+#include <vector>
 
 #include "base/check.h"
 #include "base/utf8.h"
@@ -52,6 +53,16 @@ struct LineWriter {
     return std::move(out);
   }
 };
+
+// ICU's general categories (UCharCategory), of the first plane from a table.
+int category_of(char32_t c) {
+  static const std::vector<uint8_t> kTable = [] {
+    std::vector<uint8_t> out(0x10000);
+    for (char32_t i = 0; i < out.size(); ++i) out[i] = static_cast<uint8_t>(u_charType(static_cast<UChar32>(i)));
+    return out;
+  }();
+  return c < kTable.size() ? kTable[c] : u_charType(static_cast<UChar32>(c));
+}
 
 const icu::Normalizer2& nfc() {
   UErrorCode status = U_ZERO_ERROR;
@@ -120,7 +131,7 @@ std::string normalize_text(std::string_view s, TextChanges& changes) {
   return may_compose ? compose(std::move(out), changes) : out;
 }
 
-uint32_t unicode_category(char32_t c) { return uint32_t{1} << u_charType(static_cast<UChar32>(c)); }
+uint32_t unicode_category(char32_t c) { return uint32_t{1} << category_of(c); }
 
 uint32_t category_bits(std::string_view name) {
   static const std::map<std::string_view, uint32_t> kNames = {
@@ -161,10 +172,10 @@ bool is_kana(char32_t c) { return (c >= 0x3041 && c <= 0x30fa) || (c >= 0x31f0 &
 bool is_hangul(char32_t c) { return (c >= 0xac00 && c <= 0xd7a3) || (c >= 0x1100 && c <= 0x11ff); }
 bool is_letter(char32_t c) {
   if (c < 0x80) return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-  return is_han(c) || u_isalpha(static_cast<UChar32>(c));
+  return is_han(c) || (unicode_category(c) & U_GC_L_MASK) != 0;
 }
-bool is_upper(char32_t c) { return c < 0x80 ? c >= 'A' && c <= 'Z' : u_isupper(static_cast<UChar32>(c)); }
-bool is_digit(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : u_isdigit(static_cast<UChar32>(c)); }
+bool is_upper(char32_t c) { return c < 0x80 ? c >= 'A' && c <= 'Z' : category_of(c) == U_UPPERCASE_LETTER; }
+bool is_digit(char32_t c) { return c < 0x80 ? c >= '0' && c <= '9' : category_of(c) == U_DECIMAL_DIGIT_NUMBER; }
 bool is_numeric(char32_t c) {
   return is_digit(c) || (c >= 0x80 && u_getIntPropertyValue(static_cast<UChar32>(c), UCHAR_NUMERIC_TYPE) != U_NT_NONE);
 }
