@@ -3,9 +3,10 @@
 namespace puyu {
 namespace {
 
-constexpr const Verb* kTools[] = {&kDataDomains,    &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram,
-                                  &kDataPerplexity, &kDataArpa,    &kDataBenchmarks,      &kDataEnrich,
-                                  &kDataCompare,    &kDataReport};
+constexpr const Verb* kTools[] = {&kDataDomains,     &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram,
+                                  &kDataPerplexity,  &kDataArpa,    &kDataBenchmarks,      &kDataEnrich,
+                                  &kDataCompare,     &kDataReport,  &kDataRepositories,    &kDataValidateClassifier,
+                                  &kDataLongContext, &kDataLossTest};
 constexpr std::string_view kPrefix = "data ";
 
 }  // namespace

@@ -17,5 +17,9 @@ extern const Verb kDataBenchmarks;
 extern const Verb kDataEnrich;
 extern const Verb kDataCompare;
 extern const Verb kDataReport;
+extern const Verb kDataRepositories;
+extern const Verb kDataValidateClassifier;
+extern const Verb kDataLongContext;
+extern const Verb kDataLossTest;
 
 }  // namespace puyu
