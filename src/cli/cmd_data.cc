@@ -31,6 +31,7 @@ puyu data tokenize DIR --tokenizer FILE --out DIR2    a cleaned corpus to train.
 puyu data why ID --run DIR                   what happened to a document (its id, its path, or source/path)
 puyu data extract [FILE.html] [--json]       the main content of a web page (of standard input without a file)
 puyu data repository DIR [--json]            source files as one Markdown document, in the order of their imports
+                                             (--order=depth-first, --describe=true: for long-context fine-tuning)
 puyu data plan --bytes=100TB ...             what a corpus will take (puyu data plan --help)
 puyu data extract --gold TRUTH.json          score the extraction against texts taken by people (F1, speed)
 
@@ -48,9 +49,12 @@ struct RunOptions {
   std::string out, tokenizer, run, gold, executor = "local";
   int workers = num_threads();
   SlurmOptions slurm;
-  bool json = false;
+  std::string order = "topological";
+  bool json = false, describe = false;
   template <class F>
   void fields(F&& f) {
+    f("order", order, "topological or depth-first (repository)");
+    f("describe", describe, "descriptions of the repository and its files, made of their own words (repository)");
     f("out", out, "output folder (run, tokenize)");
     f("workers", workers, "processes (run, dedup) or threads; the output does not depend on them");
     f("executor", executor, "local, or slurm: job arrays that depend on one another (run, dedup)");
@@ -175,7 +179,10 @@ int run_repository(const Args& a, const RunOptions& o) {
   const RepositoryRead r = read_repository(folder, ReaderOptions().max_file_bytes);
   for (const auto& [path, reason] : r.left_out) log_warn("left out ", path, ": ", reason);
   Document d;
-  d.content = repository_markdown(name, r.files);
+  if (o.order != "topological" && o.order != "depth-first")
+    throw UsageError(cat("--order: expected topological or depth-first, got '", o.order, "'"));
+  d.content = repository_markdown(
+      name, r.files, {o.order == "topological" ? FileOrder::kTopological : FileOrder::kDepthFirst, o.describe});
   d.id = document_id(name, "", 0), d.title = d.source = name, d.language = "code";
   std::printf("%s", o.json ? to_json_line(d).c_str() : d.content.c_str());
   return 0;

@@ -28,9 +28,11 @@ int run_enrich(const std::vector<std::string>& argv) {
   EnrichVerbOptions o;
   Fields f = list_fields(o);
   constexpr const char* kHelp =
-      "Finds in a large corpus the documents most similar to seeds (BM25). The output is a corpus folder, its "
+      "Finds in a large corpus the documents most similar to seeds (BM25, or with --method=embedding hashed "
+      "embeddings). The output is a corpus folder, its "
       "documents with\n"
-      "the score bm25; matches.jsonl tells which seed found what. The corpus is read three times, never held in "
+      "the score bm25 or embedding; matches.jsonl tells which seed found what. The corpus is read three times, never "
+      "held in "
       "memory.\n\n"
       "example: puyu data enrich runs/web --seeds=physics.jsonl --out runs/physics\n";
   if (wants_help(argv, kDataEnrich, kHelp, f)) return 0;
@@ -95,7 +97,7 @@ int run_compare(const std::vector<std::string>& argv) {
 }  // namespace
 
 const Verb kDataEnrich = {"data enrich", "puyu data enrich CORPUS... --seeds LIST --out DIR",
-                          "find documents similar to seeds (BM25)", run_enrich};
+                          "find documents similar to seeds (BM25, hashed embeddings)", run_enrich};
 const Verb kDataCompare = {"data compare", "puyu data compare CORPUS... --reference LIST",
                            "what a corpus lacks beside another", run_compare};
 

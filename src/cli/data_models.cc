@@ -6,6 +6,7 @@
 #include "base/parallel.h"
 #include "cli/data_tools.h"
 #include "data/classifier.h"
+#include "data/encoder.h"
 #include "data/ngram_model.h"
 #include "data/texts.h"
 
@@ -18,15 +19,18 @@ std::vector<std::string> inputs_of(const Args& a, const char* expected) {
 }
 
 struct ClassifierVerbOptions : ClassifierOptions {
-  std::string out;
+  std::string out, model = "linear";
+  EncoderOptions encoder;
   int workers = num_threads();
   bool json = false;
   template <class F>
   void fields(F&& f) {
     f("out", out, "the model to write");
+    f("model", model, "linear (hashed n-grams) or encoder (a small BERT: slower, sees the order of words)");
     f("workers", workers, "threads; the model does not depend on them");
     f("json", json, "print JSON");
     ClassifierOptions::fields(f);
+    f("encoder", encoder, "");
   }
 };
 
@@ -37,14 +41,20 @@ int run_train_classifier(const std::vector<std::string>& argv) {
       "LABELLED is JSONL: \"content\" or \"text\", \"label\", perhaps \"language\". Prints how well the classes are "
       "told apart on\n"
       "texts that the model had not seen (cross-validation), over all and by language; then trains on everything.\n\n"
-      "example: puyu data train-classifier toxic.jsonl --positive=toxic --out toxic.cls\n";
+      "bits, ngram, epochs, max_words, lr and l2 are those of the linear model; encoder.* those of the encoder.\n\n"
+      "example: puyu data train-classifier toxic.jsonl --positive=toxic --out toxic.cls\n"
+      "         puyu data train-classifier fluent.jsonl --positive=fluent --model=encoder --out fluent.enc \\\n"
+      "             --encoder.unlabelled=runs/zh --encoder.pretrain_tokens=20000000\n";
   if (wants_help(argv, kDataTrainClassifier, kHelp, f)) return 0;
   Args a = parse_args(argv, f, {{"o", "out"}});
   std::vector<std::string> files = inputs_of(a, "expected LABELLED.jsonl");
   if (files.size() != 1 || o.out.empty() || o.positive.empty() || o.workers < 1)
     throw UsageError("expected LABELLED.jsonl, --positive LABEL and --out FILE");
   set_num_threads(o.workers);
-  Json report = train_classifier(read_labelled(files[0], o.positive), o, o.out);
+  if (o.model != "linear" && o.model != "encoder")
+    throw UsageError(cat("--model: expected linear or encoder, got '", o.model, "'"));
+  const std::vector<LabelledText> texts = read_labelled(files[0], o.positive);
+  Json report = o.model == "linear" ? train_classifier(texts, o, o.out) : train_encoder(texts, o, o.encoder, o.out);
   if (o.json) {
     std::printf("%s\n", report.dump().c_str());
     return 0;

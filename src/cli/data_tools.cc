@@ -3,9 +3,21 @@
 namespace puyu {
 namespace {
 
-constexpr const Verb* kTools[] = {
-    &kDataDomains,    &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram, &kDataPerplexity, &kDataArpa,
-    &kDataBenchmarks, &kDataEnrich,  &kDataCompare,         &kDataReport,     &kDataTask};
+constexpr const Verb* kTools[] = {&kDataDomains,
+                                  &kDataRestore,
+                                  &kDataTrainClassifier,
+                                  &kDataTrainNgram,
+                                  &kDataPerplexity,
+                                  &kDataArpa,
+                                  &kDataBenchmarks,
+                                  &kDataEnrich,
+                                  &kDataCompare,
+                                  &kDataReport,
+                                  &kDataTask,
+                                  &kDataRepositories,
+                                  &kDataValidateClassifier,
+                                  &kDataLongContext,
+                                  &kDataLossTest};
 constexpr std::string_view kPrefix = "data ";
 
 }  // namespace

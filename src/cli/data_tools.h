@@ -18,5 +18,9 @@ extern const Verb kDataEnrich;
 extern const Verb kDataCompare;
 extern const Verb kDataReport;
 extern const Verb kDataTask;
+extern const Verb kDataRepositories;
+extern const Verb kDataValidateClassifier;
+extern const Verb kDataLongContext;
+extern const Verb kDataLossTest;
 
 }  // namespace puyu

@@ -4,6 +4,7 @@
 // Training gives the same bytes for any number of threads.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -55,12 +56,24 @@ Json to_json(const ClassifierQuality& q);
 // its calibrated numbers are of scores each model gave to texts it had not seen.
 Json train_classifier(const std::vector<LabelledText>& texts, const ClassifierOptions& options, const std::string& out);
 
-class Classifier {
+// A trained classifier of whatever kind.
+class TextClassifier {
+ public:
+  virtual ~TextClassifier() = default;
+  virtual double score(std::string_view text) const = 0;  // the probability of the positive label
+  virtual const Json& info() const = 0;                   // options and report
+  virtual uint64_t checksum() const = 0;
+};
+// By the magic of its file.
+std::unique_ptr<const TextClassifier> load_classifier(const std::string& path);
+
+// The linear one.
+class Classifier final : public TextClassifier {
  public:
   explicit Classifier(const std::string& path);
-  double score(std::string_view text) const;  // the probability of the positive label
-  const Json& info() const { return info_; }  // options and report
-  uint64_t checksum() const { return file_.checksum(); }
+  double score(std::string_view text) const override;
+  const Json& info() const override { return info_; }
+  uint64_t checksum() const override { return file_.checksum(); }
 
  private:
   SealedFile file_;

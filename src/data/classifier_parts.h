@@ -1,9 +1,12 @@
 // What training and use of a classifier share.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "data/classifier.h"
 
 namespace puyu {
 
@@ -25,5 +28,18 @@ struct Calibration {
 double apply_calibration(const std::pair<double, double>* points, size_t n, double margin);
 Calibration fit_platt(const std::vector<double>& margins, const std::vector<bool>& positive);
 Calibration fit_isotonic(const std::vector<double>& margins, const std::vector<bool>& positive);
+
+// What every kind of classifier does around its training.
+// Error when there are too few texts of either label for the folds, or the options make no sense.
+void check_labels(const std::vector<LabelledText>& texts, const ClassifierOptions& options);
+// The part of the cross-validation that each text is in; equal texts are in the same.
+std::vector<size_t> fold_of(const std::vector<LabelledText>& texts, const ClassifierOptions& options);
+// margins: each text's by a model that has not seen it.
+struct Validated {
+  Calibration calibration;
+  Json report;
+};
+Validated validate(const std::vector<LabelledText>& texts, const std::vector<size_t>& fold,
+                   const std::vector<double>& margins, const ClassifierOptions& options);
 
 }  // namespace puyu

@@ -56,19 +56,6 @@ Model train(const std::vector<Example>& all, std::vector<uint32_t> rows, const C
   return m;
 }
 
-void check(const std::vector<LabelledText>& texts, const ClassifierOptions& o) {
-  if (o.bits < 8 || o.bits > 24 || o.ngram < 1 || o.ngram > 8 || o.epochs < 1 || o.max_words < 1 ||
-      o.max_words > (1 << 24))
-    fail("[classifier] expected bits of 8 to 24, ngram of 1 to 8, at least one epoch and one word");
-  if (o.calibration != "platt" && o.calibration != "isotonic")
-    fail("[classifier] calibration: expected platt or isotonic, got '", o.calibration, "'");
-  int64_t positives = std::count_if(texts.begin(), texts.end(), [](auto& t) { return t.positive; });
-  auto all = static_cast<int64_t>(texts.size());
-  if (o.folds < 2 || positives < o.folds || all - positives < o.folds)
-    fail("[classifier] ", positives, " texts labelled '", o.positive, "' and ", all - positives,
-         " others: expected at least as many ", "of each as folds (", o.folds, ", at least 2)");
-}
-
 std::string label_text(const Json& label) {
   if (label.is_string()) return label.as_string();
   return label.dump();
@@ -149,19 +136,60 @@ Json to_json(const ClassifierQuality& q) {
                       {"calibration_error", q.calibration_error}};
 }
 
+void check_labels(const std::vector<LabelledText>& texts, const ClassifierOptions& o) {
+  if (o.calibration != "platt" && o.calibration != "isotonic")
+    fail("[classifier] calibration: expected platt or isotonic, got '", o.calibration, "'");
+  int64_t positives = std::count_if(texts.begin(), texts.end(), [](auto& t) { return t.positive; });
+  auto all = static_cast<int64_t>(texts.size());
+  if (o.folds < 2 || positives < o.folds || all - positives < o.folds)
+    fail("[classifier] ", positives, " texts labelled '", o.positive, "' and ", all - positives,
+         " others: expected at least as many ", "of each as folds (", o.folds, ", at least 2)");
+}
+
+std::vector<size_t> fold_of(const std::vector<LabelledText>& texts, const ClassifierOptions& o) {
+  std::vector<size_t> fold;
+  for (const LabelledText& t : texts)
+    fold.push_back(hash64(t.text, static_cast<uint64_t>(o.seed)) % static_cast<size_t>(o.folds));
+  return fold;
+}
+
+Validated validate(const std::vector<LabelledText>& texts, const std::vector<size_t>& fold,
+                   const std::vector<double>& margins, const ClassifierOptions& o) {
+  using Scores = std::pair<std::vector<double>, std::vector<bool>>;
+  std::vector<Scores> held(static_cast<size_t>(o.folds));
+  std::vector<bool> positive;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    held[fold[i]].first.push_back(margins[i]), held[fold[i]].second.push_back(texts[i].positive);
+    positive.push_back(texts[i].positive);
+  }
+  Validated v;
+  v.calibration = o.calibration == "platt" ? fit_platt(margins, positive) : fit_isotonic(margins, positive);
+  std::map<std::string, Scores> by_language;
+  for (size_t i = 0; i < texts.size(); ++i)
+    for (const std::string& group : {std::string("all"), texts[i].language}) {
+      if (group.empty()) continue;
+      by_language[group].first.push_back(v.calibration.apply(margins[i]));
+      by_language[group].second.push_back(positive[i]);
+    }
+  v.report = Json::object();
+  for (auto& [group, scores] : by_language) v.report[group] = to_json(measure_quality(scores.first, scores.second));
+  Json fold_auc = Json::array();
+  for (const Scores& s : held) fold_auc.push(measure_quality(s.first, s.second).auc);
+  v.report["folds"] = std::move(fold_auc);
+  return v;
+}
+
 Json train_classifier(const std::vector<LabelledText>& texts, const ClassifierOptions& o, const std::string& out) {
-  check(texts, o);
+  if (o.bits < 8 || o.bits > 24 || o.ngram < 1 || o.ngram > 8 || o.epochs < 1 || o.max_words < 1 ||
+      o.max_words > (1 << 24))
+    fail("[classifier] expected bits of 8 to 24, ngram of 1 to 8, at least one epoch and one word");
+  check_labels(texts, o);
   const size_t n = texts.size(), folds = static_cast<size_t>(o.folds);
   std::vector<Example> all(n);
-  std::vector<size_t> fold(n);
   parallel_for(static_cast<int64_t>(n), [&](int64_t i) {
     all[i] = {text_features(texts[i].text, o.bits, o.ngram, static_cast<size_t>(o.max_words)), texts[i].positive};
-    fold[i] = hash64(texts[i].text, static_cast<uint64_t>(o.seed)) % folds;
   });
-  // Each text's margin by a model that has not seen it.
-  std::vector<double> margins(n);
-  std::vector<bool> positive(n);
-  Json fold_auc = Json::array();
+  const std::vector<size_t> fold = fold_of(texts, o);
   std::vector<Model> models(folds + 1);  // the last one sees everything
   parallel_for(o.folds + 1, [&](int64_t k) {
     std::vector<uint32_t> rows;
@@ -169,25 +197,9 @@ Json train_classifier(const std::vector<LabelledText>& texts, const ClassifierOp
       if (fold[i] != static_cast<size_t>(k)) rows.push_back(static_cast<uint32_t>(i));
     models[static_cast<size_t>(k)] = train(all, std::move(rows), o);
   });
-  for (size_t k = 0; k < folds; ++k) {
-    std::vector<double> held;
-    std::vector<bool> truth;
-    for (size_t i = 0; i < n; ++i)
-      if (fold[i] == k)
-        held.push_back(margins[i] = models[k].margin(all[i].features)), truth.push_back(texts[i].positive);
-    fold_auc.push(measure_quality(held, truth).auc);
-  }
-  for (size_t i = 0; i < n; ++i) positive[i] = texts[i].positive;
-  Calibration c = o.calibration == "platt" ? fit_platt(margins, positive) : fit_isotonic(margins, positive);
-  std::map<std::string, std::pair<std::vector<double>, std::vector<bool>>> by_language;
-  for (size_t i = 0; i < n; ++i)
-    for (const std::string& group : {std::string("all"), texts[i].language}) {
-      if (group.empty()) continue;
-      by_language[group].first.push_back(c.apply(margins[i])), by_language[group].second.push_back(positive[i]);
-    }
-  Json report = Json::object();
-  for (auto& [group, scores] : by_language) report[group] = to_json(measure_quality(scores.first, scores.second));
-  report["folds"] = std::move(fold_auc);
+  std::vector<double> margins(n);
+  for (size_t i = 0; i < n; ++i) margins[i] = models[fold[i]].margin(all[i].features);
+  const auto [c, report] = validate(texts, fold, margins, o);
 
   const Model& m = models[folds];
   ClassifierOptions shown = o;

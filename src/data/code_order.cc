@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/utf8.h"
+#include "data/code_batches.h"
+#include "data/code_describe.h"
 #include "data/code_imports.h"
 #include "data/document.h"
 
@@ -152,6 +154,34 @@ void order(const Graph& needs, const std::vector<size_t>& nodes, std::vector<siz
   }
 }
 
+// Appends `nodes` depth first: from those that nobody needs, then (cycles) from the first one left.
+void depth_first(const Graph& needs, const std::vector<size_t>& nodes, std::vector<size_t>& out) {
+  std::vector<bool> needed(needs.size()), seen(needs.size());
+  for (const size_t n : nodes)
+    for (const size_t to : needs[n]) needed[to] = true;
+  struct Visit {
+    size_t node, next = 0;
+  };
+  auto visit = [&](size_t root) {
+    if (seen[root]) return;
+    seen[root] = true;
+    std::vector<Visit> visits = {{root}};
+    while (!visits.empty()) {
+      Visit& v = visits.back();
+      if (v.next == needs[v.node].size()) {
+        out.push_back(v.node);
+        visits.pop_back();
+      } else if (const size_t to = needs[v.node][v.next++]; !seen[to]) {
+        seen[to] = true;
+        visits.push_back({to});
+      }
+    }
+  };
+  for (const size_t n : nodes)
+    if (!needed[n]) visit(n);
+  for (const size_t n : nodes) visit(n);
+}
+
 std::string fence_for(std::string_view content) {
   size_t longest = 0, run = 0;
   for (char c : content) run = c == '`' ? run + 1 : 0, longest = std::max(longest, run);
@@ -187,10 +217,11 @@ std::vector<std::vector<size_t>> find_dependencies(const std::vector<RepositoryF
     found.erase(i);
     needs[i].assign(found.begin(), found.end());
   }
+  refine_batches(files, needs);
   return needs;
 }
 
-std::vector<size_t> dependency_order(const std::vector<RepositoryFile>& files) {
+std::vector<size_t> dependency_order(const std::vector<RepositoryFile>& files, FileOrder how) {
   std::vector<size_t> sorted(files.size()), rank(files.size()), code, others;
   for (size_t i = 0; i < files.size(); ++i) sorted[i] = i;
   std::ranges::sort(sorted, {}, [&](size_t i) -> const std::string& { return files[i].path; });
@@ -205,7 +236,7 @@ std::vector<size_t> dependency_order(const std::vector<RepositoryFile>& files) {
     std::ranges::sort(needs[rank[i]]);
   }
   std::vector<size_t> ordered, out;
-  order(needs, code, ordered);
+  how == FileOrder::kTopological ? order(needs, code, ordered) : depth_first(needs, code, ordered);
   // What is no code, before the first code file of its folder or below it; without one, at the very beginning.
   auto lies_in = [](const std::string& path, const std::string& folder) {
     return folder.empty() || path.starts_with(folder + "/");
@@ -228,17 +259,25 @@ std::vector<size_t> dependency_order(const std::vector<RepositoryFile>& files) {
   return out;
 }
 
-std::string repository_markdown(const std::string& name, const std::vector<RepositoryFile>& files) {
+std::string file_markdown(const RepositoryFile& f) {
+  const bool prose = f.language.empty() && (f.path.ends_with(".md") || f.path.ends_with(".markdown"));
+  const std::string fence = prose ? "" : fence_for(f.content);
+  std::string out = prose ? "" : fence + f.language + "\n";
+  out += f.content;
+  if (!f.content.ends_with('\n')) out += '\n';
+  return prose ? out : out + fence + "\n";
+}
+
+std::string repository_markdown(const std::string& name, const std::vector<RepositoryFile>& files,
+                                const MarkdownOptions& options) {
+  const std::vector<size_t> ordered = dependency_order(files, options.order);
   std::string out = "# " + name + "\n";
-  for (size_t i : dependency_order(files)) {
+  if (options.describe) out += "\n" + describe_repository(files, ordered) + "\n";
+  for (const size_t i : ordered) {
     const RepositoryFile& f = files[i];
     out += "\n## " + f.path + "\n\n";
-    const bool prose = f.language.empty() && (f.path.ends_with(".md") || f.path.ends_with(".markdown"));
-    const std::string fence = prose ? "" : fence_for(f.content);
-    if (!prose) out += fence + f.language + "\n";
-    out += f.content;
-    if (!f.content.ends_with('\n')) out += '\n';
-    if (!prose) out += fence + "\n";
+    if (const std::string about = options.describe ? describe_file(f) : ""; !about.empty()) out += about + "\n\n";
+    out += file_markdown(f);
   }
   return out;
 }

@@ -1,12 +1,15 @@
 // A repository as one document (InternLM2 report 3.1.3): files in the order of their dependencies, so that what is used
 // stands before what uses it, written as Markdown. The report's rules where the order is open:
-//   - an import that fits several files means the one of the shorter path;
+//   - an import that fits several files means the one of the shorter path; of several chains of imports from one file
+//   to
+//     another the shorter counts, which is to say all: an order that holds every import holds every chain;
 //   - of files that may come next, and in a cycle, the alphabetically first begins;
 //   - what is no code comes before the first code file of its folder (or, if that holds none, of the folders below, or
-//   else at
-//     the beginning);
+//     else at the beginning);
 //   - imports that stand for many: __init__.py for its package, a folder for its Go files, and an included header xx.h
-//     brings xx.cc with it.
+//     brings xx.cc with it; files that only import (code_batches.h) stand for those of their files that are named.
+// The depth-first order is the one of long-context fine-tuning: from each file that nobody imports, what it imports
+// before it, so that files which are used together stand together.
 #pragma once
 #include <string>
 #include <vector>
@@ -21,10 +24,19 @@ struct RepositoryFile {
 
 // For each file the files that it needs (indices, ascending, never itself).
 std::vector<std::vector<size_t>> find_dependencies(const std::vector<RepositoryFile>& files);
+enum class FileOrder { kTopological, kDepthFirst };
 // Indices of all files in their order; it does not depend on the order of `files`. Error when two have one path.
-std::vector<size_t> dependency_order(const std::vector<RepositoryFile>& files);
+std::vector<size_t> dependency_order(const std::vector<RepositoryFile>& files,
+                                     FileOrder order = FileOrder::kTopological);
+struct MarkdownOptions {
+  FileOrder order = FileOrder::kTopological;
+  bool describe = false;  // a description of the repository and of each file (code_describe.h)
+};
 // One document: the name, then each file under its path, code in fences. Files in Markdown stand as they are.
-std::string repository_markdown(const std::string& name, const std::vector<RepositoryFile>& files);
+std::string repository_markdown(const std::string& name, const std::vector<RepositoryFile>& files,
+                                const MarkdownOptions& options = {});
+// A code document alone in the same form; other text as it stands.
+std::string file_markdown(const RepositoryFile& file);
 
 struct RepositoryRead {
   std::vector<RepositoryFile> files;

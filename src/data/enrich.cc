@@ -10,14 +10,14 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "data/domain_list.h"
+#include "data/enrich_parts.h"
 #include "data/words.h"
 
 namespace puyu {
-namespace {
 
 // Words, and pairs of neighbouring ideographs, which are nearer to Chinese words than single ones. Pairs only for them:
 // single ideographs say little.
-std::vector<uint64_t> terms_of(std::string_view text) {
+std::vector<uint64_t> enrich_terms(std::string_view text) {
   std::vector<uint64_t> out;
   const Word* before = nullptr;
   std::vector<Word> words = split_words(text);
@@ -31,6 +31,8 @@ std::vector<uint64_t> terms_of(std::string_view text) {
   return out;
 }
 
+namespace {
+
 struct Seed {
   std::string id;
   Hash128 content{};
@@ -40,13 +42,6 @@ struct Seed {
 struct Posting {
   uint32_t seed;
   double weight;
-};
-
-struct Candidate {
-  double score;
-  int64_t ordinal;  // place in the corpus
-  // Better first; of equals the earlier.
-  bool operator<(const Candidate& o) const { return score != o.score ? score > o.score : ordinal < o.ordinal; }
 };
 
 struct CorpusStats {
@@ -61,7 +56,7 @@ CorpusStats measure_corpus(const DocumentSource& corpus, const std::vector<Seed>
     for (const auto& [term, n] : seed.terms) s.containing[term] = 0;
   std::unordered_map<uint64_t, int64_t> last;  // the document that counted a term last
   corpus([&](Document&& d) {
-    std::vector<uint64_t> terms = terms_of(d.content);
+    std::vector<uint64_t> terms = enrich_terms(d.content);
     s.terms += static_cast<double>(terms.size());
     ++s.documents;
     for (uint64_t t : terms)
@@ -117,14 +112,12 @@ double tally_corpus(const DocumentSource& source, Tally& tally) {
 
 }  // namespace
 
-EnrichResult enrich(const DocumentSource& seed_source, const DocumentSource& corpus, const EnrichOptions& o,
-                    const std::function<void(const Document&)>& write) {
-  if (o.per_seed < 1 || o.max_terms < 1 || o.k1 < 0 || o.b < 0 || o.b > 1)
-    fail("[enrich] expected per_seed and max_terms of at least 1, k1 of at least 0 and b of 0 to 1");
+EnrichResult enrich_by_terms(const DocumentSource& seed_source, const DocumentSource& corpus, const EnrichOptions& o,
+                             const std::function<void(const Document&)>& write) {
   std::vector<Seed> seeds;
   seed_source([&](Document&& d) {
     Seed s{d.id, hash128(d.content), {}};
-    for (uint64_t t : terms_of(d.content)) ++s.terms[t];
+    for (uint64_t t : enrich_terms(d.content)) ++s.terms[t];
     seeds.push_back(std::move(s));
   });
   if (seeds.empty()) fail("[enrich] there are no seeds");
@@ -136,7 +129,7 @@ EnrichResult enrich(const DocumentSource& seed_source, const DocumentSource& cor
   std::vector<double> score(seeds.size());
   int64_t ordinal = 0;
   corpus([&](Document&& d) {
-    std::vector<uint64_t> terms = terms_of(d.content);
+    std::vector<uint64_t> terms = enrich_terms(d.content);
     auto length = static_cast<double>(terms.size());
     std::sort(terms.begin(), terms.end());
     std::vector<uint32_t> touched;
@@ -157,33 +150,52 @@ EnrichResult enrich(const DocumentSource& seed_source, const DocumentSource& cor
     for (uint32_t s : touched) {
       Candidate c{std::exchange(score[s], 0.0), ordinal};
       if (c.score < o.min_score || content == seeds[s].content) continue;
-      auto& heap = best[s];
-      heap.push_back(c), std::push_heap(heap.begin(), heap.end());
-      if (static_cast<int64_t>(heap.size()) > o.per_seed) std::pop_heap(heap.begin(), heap.end()), heap.pop_back();
+      keep_best(best[s], c, o.per_seed);
     }
     ++ordinal;
   });
 
+  std::vector<std::string> ids;
+  for (const Seed& seed : seeds) ids.push_back(seed.id);
+  return write_chosen(ids, best, corpus, "bm25", write);
+}
+
+EnrichResult write_chosen(const std::vector<std::string>& seed_ids, std::vector<std::vector<Candidate>>& best,
+                          const DocumentSource& corpus, const char* score,
+                          const std::function<void(const Document&)>& write) {
   std::map<int64_t, double> chosen;  // place in the corpus: best score
   for (auto& heap : best)
-    for (const Candidate& c : heap) chosen[c.ordinal] = std::max(chosen[c.ordinal], c.score);
+    for (const Candidate& c : heap)
+      if (auto [it, added] = chosen.emplace(c.ordinal, c.score); !added) it->second = std::max(it->second, c.score);
   EnrichResult r;
-  r.seeds = static_cast<int64_t>(seeds.size()), r.documents = stats.documents,
-  r.chosen = static_cast<int64_t>(chosen.size());
+  r.seeds = static_cast<int64_t>(seed_ids.size()), r.chosen = static_cast<int64_t>(chosen.size());
   std::unordered_map<int64_t, std::string> id_of;
-  ordinal = 0;
   corpus([&](Document&& d) {
-    if (auto it = chosen.find(ordinal++); it != chosen.end()) {
-      d.scores["bm25"] = it->second;
+    if (auto it = chosen.find(r.documents++); it != chosen.end()) {
+      d.scores[score] = it->second;
       id_of[it->first] = d.id;
       write(d);
     }
   });
-  for (size_t s = 0; s < seeds.size(); ++s) {
+  for (size_t s = 0; s < seed_ids.size(); ++s) {
     std::sort(best[s].begin(), best[s].end());
-    for (const Candidate& c : best[s]) r.matches.push_back({seeds[s].id, id_of[c.ordinal], c.score});
+    for (const Candidate& c : best[s]) r.matches.push_back({seed_ids[s], id_of[c.ordinal], c.score});
   }
   return r;
+}
+
+void keep_best(std::vector<Candidate>& heap, const Candidate& c, int64_t most) {
+  heap.push_back(c), std::push_heap(heap.begin(), heap.end());
+  if (static_cast<int64_t>(heap.size()) > most) std::pop_heap(heap.begin(), heap.end()), heap.pop_back();
+}
+
+EnrichResult enrich(const DocumentSource& seeds, const DocumentSource& corpus, const EnrichOptions& o,
+                    const std::function<void(const Document&)>& write) {
+  if (o.per_seed < 1 || o.max_terms < 1 || o.k1 < 0 || o.b < 0 || o.b > 1)
+    fail("[enrich] expected per_seed and max_terms of at least 1, k1 of at least 0 and b of 0 to 1");
+  if (o.method != "bm25" && o.method != "embedding")
+    fail("[enrich] method: expected bm25 or embedding, got '", o.method, "'");
+  return o.method == "bm25" ? enrich_by_terms(seeds, corpus, o, write) : enrich_by_embedding(seeds, corpus, o, write);
 }
 
 std::string site_of(std::string_view url) {

@@ -1,6 +1,7 @@
-// Enrichment: from seed documents the most similar ones of a large corpus (BM25, Robertson & Zaragoza 2009, as phase 3
-// of InternLM2's pre-training retrieves STEM text), and what a corpus lacks beside a reference. The corpus is read in
-// passes and never held in memory: what is held are the seeds' terms and the best documents of each seed.
+// Enrichment: from seed documents the most similar ones of a large corpus (as phase 3 of InternLM2's pre-training
+// retrieves STEM text), by BM25 (Robertson & Zaragoza 2009) or by the cosine of hashed embeddings (embedding.h), and
+// what a corpus lacks beside a reference. The corpus is read in passes and never held in memory: what is held are the
+// seeds' terms and the best documents of each seed.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -15,8 +16,10 @@ namespace puyu {
 struct EnrichOptions {
   int64_t per_seed = 10, max_terms = 64;
   double k1 = 1.2, b = 0.75, min_score = 0;
+  std::string method = "bm25";
   template <class F>
   void fields(F&& f) {
+    f("method", method, "bm25: shared rare words; embedding: the cosine of the texts as a whole");
     f("per_seed", per_seed, "documents for each seed, at most");
     f("max_terms", max_terms, "of a seed's words (and pairs of ideographs) those with the greatest weight");
     f("k1", k1, "how fast repetitions of a word stop to matter");
@@ -36,8 +39,8 @@ struct EnrichResult {
   int64_t seeds = 0, documents = 0, chosen = 0;
   std::vector<EnrichMatch> matches;  // by seed, best first
 };
-// write: each chosen document once, in the order of the corpus, with scores["bm25"] its best score. A seed's own text
-// is never chosen for it.
+// write: each chosen document once, in the order of the corpus, with scores["bm25"] or scores["embedding"] its best
+// score. A seed's own text is never chosen for it.
 EnrichResult enrich(const DocumentSource& seeds, const DocumentSource& corpus, const EnrichOptions& options,
                     const std::function<void(const Document&)>& write);
 

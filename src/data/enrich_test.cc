@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "data/embedding.h"
 #include "data/examples.h"
 
 namespace puyu {
@@ -97,6 +98,82 @@ TEST(Enrich, ChineseByPairsOfIdeographs) {
   EnrichResult r = enrich(source({doc("q", "量子力学", "zh")}), source(corpus), o, [](const Document&) {});
   ASSERT_EQ(r.matches.size(), 1u);
   EXPECT_EQ(r.matches[0].document, "1");
+}
+
+// The cosine of hashed vectors is that of the texts' term vectors, to the error of 512 dimensions; computed here
+// without hashing, words of at most five letters so that there are no beginnings of words.
+TEST(Embedding, EstimatesTheCosineOfTerms) {
+  Rng rng(8);
+  auto text = [&](uint64_t topic) {
+    std::string s;
+    for (int i = 0; i < 80; ++i)
+      s += cat(i ? " " : "", "w", rng.below(2) ? topic * 20 + rng.below(20) : rng.below(400));
+    return s;
+  };
+  std::vector<std::string> corpus;
+  for (uint64_t i = 0; i < 120; ++i) corpus.push_back(text(i % 6));
+  HashedEmbedder embedder;
+  std::map<std::string, double> df;
+  for (const std::string& t : corpus) {
+    embedder.count(t);
+    const auto w = words(t);
+    for (const std::string& word : std::set<std::string>(w.begin(), w.end())) ++df[word];
+  }
+  auto exact = [&](const std::string& a, const std::string& b) {
+    std::map<std::string, double> x, y;
+    for (const std::string& w : words(a)) ++x[w];
+    for (const std::string& w : words(b)) ++y[w];
+    double dot = 0, xx = 0, yy = 0;
+    auto weigh = [&](const std::string& w, double n) { return (1 + std::log(n)) * std::log(1 + 121 / (df[w] + 1)); };
+    for (auto& [w, n] : x) n = weigh(w, n), xx += n * n;
+    for (auto& [w, n] : y) n = weigh(w, n), yy += n * n;
+    for (const auto& [w, n] : x)
+      if (y.count(w)) dot += n * y[w];
+    return dot / std::sqrt(xx * yy);
+  };
+  double bias = 0;
+  int pairs = 0;
+  for (size_t i = 0; i < corpus.size(); i += 7)
+    for (size_t k = i + 1; k < corpus.size(); k += 5, ++pairs) {
+      const double estimate = double{cosine(embedder.embed(corpus[i]), embedder.embed(corpus[k]))};
+      EXPECT_NEAR(estimate, exact(corpus[i], corpus[k]), 0.25);  // 5 standard deviations of 1 / sqrt(512)
+      bias += estimate - exact(corpus[i], corpus[k]);
+    }
+  EXPECT_NEAR(bias / pairs, 0, 0.02);
+  EXPECT_NEAR(cosine(embedder.embed(corpus[0]), embedder.embed(corpus[0])), 1, 1e-5);
+  EXPECT_GT(cosine(embedder.embed("electronically"), embedder.embed("electronics")), 0.2F) << "inflections meet";
+  EXPECT_EQ(cosine(embedder.embed(""), embedder.embed("a")), 0);
+}
+
+TEST(Enrich, ByEmbedding) {
+  Rng rng(9);
+  std::vector<Document> corpus, seeds;
+  auto text = [&](int topic) {
+    std::string s;
+    for (int i = 0; i < 40; ++i) s += cat("t", topic, "x", rng.below(30), " ");
+    return s;
+  };
+  for (int i = 0; i < 60; ++i) corpus.push_back(doc(cat("d", i), text(i % 6)));
+  for (int i = 0; i < 3; ++i) seeds.push_back(doc(cat("q", i), text(i)));
+  corpus.push_back(doc("copy", seeds[0].content));
+  EnrichOptions o;
+  o.per_seed = 10, o.method = "embedding";
+  std::map<std::string, double> written;
+  EnrichResult r =
+      enrich(source(seeds), source(corpus), o, [&](const Document& d) { written[d.id] = d.scores.at("embedding"); });
+  ASSERT_EQ(r.matches.size(), 30u);
+  EXPECT_EQ(written.size(), 30u);
+  EXPECT_EQ(r.documents, 61);
+  double last = 2;
+  std::string seed;
+  for (const EnrichMatch& m : r.matches) {
+    EXPECT_EQ(std::stoi(m.document.substr(1)) % 6, std::stoi(m.seed.substr(1))) << "the ten of its own topic";
+    if (m.seed == seed) { EXPECT_LE(m.score, last); }
+    EXPECT_EQ(written.at(m.document), m.score);
+    seed = m.seed, last = m.score;
+  }
+  o.method = "magic";
+  EXPECT_THROW(enrich(source(seeds), source(corpus), o, [](const Document&) {}), Error);
 }
 
 TEST(Enrich, CompareByHand) {

@@ -88,10 +88,14 @@ class Shingler {
   Sink sink_;
 };
 
-template <class Sink>
-void each_shingle_block(std::string_view s, int ngram, Sink sink) {
+void check_ngram(int ngram) {
   if (ngram < 1 || ngram > static_cast<int>(kMostNgram))
     fail("[dedup] ngram must be between 1 and ", kMostNgram, ", got ", ngram);
+}
+
+template <class Sink>
+void each_shingle_block(std::string_view s, int ngram, Sink sink) {
+  check_ngram(ngram);
   static const CharClasses kClass;
   Shingler shingler(ngram, sink);
   uint64_t word = 0;  // 0: no word is open
@@ -125,6 +129,12 @@ void each_shingle_block(std::string_view s, int ngram, Sink sink) {
   shingler.finish();
 }
 
+void take_all_minima(const uint32_t* x, size_t n, Signature& s) {
+  static const Permutations kP;
+  static const TakeMinima kTakeMinima = choose_minima();
+  kTakeMinima(kP.a.data(), kP.b.data(), x, n, s.data());
+}
+
 std::set<std::string> shingle_texts(std::string_view text, int ngram) {
   std::vector<Word> words = split_words(text);
   size_t n = std::min<size_t>(static_cast<size_t>(ngram), words.size());
@@ -142,12 +152,19 @@ std::set<std::string> shingle_texts(std::string_view text, int ngram) {
 }  // namespace
 
 Signature minhash(std::string_view text, int ngram) {
-  static const Permutations kP;
-  static const TakeMinima take_minima = choose_minima();
   Signature s;
   s.fill(0xffffffffu);
-  each_shingle_block(text, ngram,
-                     [&](const uint32_t* x, size_t n) { take_minima(kP.a.data(), kP.b.data(), x, n, s.data()); });
+  each_shingle_block(text, ngram, [&](const uint32_t* x, size_t n) { take_all_minima(x, n, s); });
+  return s;
+}
+
+Signature minhash_tokens(const std::vector<uint64_t>& tokens, int ngram) {
+  check_ngram(ngram);
+  Signature s;
+  s.fill(0xffffffffu);
+  Shingler shingler(ngram, [&](const uint32_t* x, size_t n) { take_all_minima(x, n, s); });
+  for (const uint64_t t : tokens) shingler.token(t);
+  shingler.finish();
   return s;
 }
 

@@ -18,6 +18,8 @@ constexpr int kPermutations = 128;
 using Signature = std::array<uint32_t, kPermutations>;
 
 Signature minhash(std::string_view text, int ngram = 5);
+// The same of tokens that somebody else cut, given by their hashes.
+Signature minhash_tokens(const std::vector<uint64_t>& tokens, int ngram);
 // The share of equal numbers: its mean is the Jaccard similarity J, its deviation sqrt(J (1 - J) / 128).
 double similarity(const Signature& a, const Signature& b);
 // By comparing the n-grams themselves: slow, for tests and inspection.

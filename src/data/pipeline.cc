@@ -10,6 +10,8 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/signal.h"
+#include "data/code_order.h"
+#include "data/code_tokens.h"
 #include "data/compress.h"
 #include "data/examples.h"
 #include "data/judges.h"
@@ -20,7 +22,7 @@
 namespace puyu {
 namespace {
 
-constexpr int kVersion = 4;  // raised when the same input and options give other bytes
+constexpr int kVersion = 5;  // raised when the same input and options give other bytes
 constexpr int64_t kUnitBytes = int64_t{1} << 20;
 constexpr size_t kUnitFiles = 256;
 constexpr size_t kBlockBytes = size_t{16} << 20;  // of a unit's documents: where reading may begin
@@ -109,10 +111,14 @@ void run_unit(const Run& run, int64_t u) {
         run.files[f], run.config.reader,
         [&](Document&& d) {
           if (!stages.process(d)) return;
+          const bool code = language_group(d.language) == "code";
+          if (near)
+            signatures.push_back(code ? code_minhash(d.language, d.content, run.config.dedup.ngram)
+                                      : minhash(d.content, run.config.dedup.ngram));
+          if (code && run.config.code_markdown) d.content = file_markdown({d.url, d.language, std::move(d.content)});
           std::string line = to_json_line(d);
           keys.push_back({parse_id(d.id), hash128(d.content), date_number(d.date),
                           static_cast<uint32_t>(std::min<size_t>(d.content.size(), UINT32_MAX)), line.size()});
-          if (near) signatures.push_back(minhash(d.content, run.config.dedup.ngram));
           docs.add(line);
           if (!d.pii.empty()) pii->write(pii_line(d));
         },
@@ -199,7 +205,8 @@ namespace {
 // `safe`, `quality` and `decontaminate` are on when lists or models are named for them; the others always.
 bool is_configured(const PipelineConfig& c, std::string_view stage) {
   if (stage == "safe") return !c.safe.domains.empty() || !c.safe.words.empty() || !c.safe.pii.empty();
-  if (stage == "quality") return !c.quality.classifier.empty() || !c.quality.perplexity.empty();
+  if (stage == "quality")
+    return !c.quality.classifier.empty() || !c.quality.perplexity.empty() || c.quality.code.is_on();
   if (stage == "decontaminate") return !c.decontaminate.benchmarks.empty();
   return true;
 }

@@ -41,6 +41,7 @@ struct PipelineConfig {
                                      "quality",   "decontaminate", "exact_duplicates", "near_duplicates"};
   std::vector<std::string> languages = {"en", "zh", "code"};
   double min_language_score = 0.3;
+  bool code_markdown = false;
   int64_t shard_bytes = int64_t{256} << 20;
   ReaderOptions reader;
   FilterRules en = english_rules(), zh = chinese_rules(), code = code_rules();
@@ -56,6 +57,7 @@ struct PipelineConfig {
       "which stages run, in their fixed order; safe, quality and decontaminate only when they are configured");
     f("languages", languages, "kept: ISO 639-1 codes, and 'code' for all programming languages");
     f("min_language_score", min_language_score, "share of a document that must be in its language");
+    f("code_markdown", code_markdown, "documents of program text are written as Markdown, their code in fences");
     f("shard_bytes", shard_bytes, "text in one output file");
     f("reader", reader, "");
     f("en", en, "rules for English (and other languages with spaces)");

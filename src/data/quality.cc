@@ -16,7 +16,7 @@ bool speaks(const std::string& wanted, const Document& d) {
 Quality::Quality(const QualityOptions& options) : options_(options) {
   for (const ClassifierRule& r : options_.classifier) {
     if (r.name.empty() || r.model.empty()) fail("[data] quality.classifier: expected a name and a model");
-    classifiers_.emplace_back(r.model);
+    classifiers_.push_back(load_classifier(r.model));
   }
   for (const PerplexityRule& r : options_.perplexity) {
     if (r.model.empty() || !(r.head_below > 0) || r.tail_above < r.head_below)
@@ -27,22 +27,37 @@ Quality::Quality(const QualityOptions& options) : options_(options) {
         fail("[data] quality.perplexity.drop: expected head, middle or tail, got '", bucket, "'");
     models_.emplace_back(r.model);
   }
+  check_options(options_.code);
+  if (!options_.code.model.empty()) code_model_ = load_classifier(options_.code.model);
 }
 
 uint64_t Quality::checksum() const {
   std::string all;
-  for (const Classifier& c : classifiers_) all += hex64(c.checksum());
+  for (const auto& c : classifiers_) all += hex64(c->checksum());
   for (const NgramModel& m : models_) all += hex64(m.checksum());
+  if (code_model_) all += "code" + hex64(code_model_->checksum());
   return hash64(all);
 }
 
+Verdict Quality::judge_code(Document& d) const {
+  const CodeQualityOptions& o = options_.code;
+  if (!o.is_on() || language_group(d.language) != "code") return {};
+  std::optional<double> score;
+  if (asks_model(o, d.language)) d.scores["code"] = *(score = code_model_->score(d.content));
+  const CodeVerdict v = classify_code(d.language, d.content, o, score);
+  d.scores["code_class"] = static_cast<double>(v.code_class);
+  const std::string name = name_of(v.code_class);
+  if (std::find(o.drop.begin(), o.drop.end(), name) == o.drop.end()) return {};
+  return {"code." + name + (v.reason.rule.empty() ? "" : "." + v.reason.rule), v.reason.value, v.reason.limit};
+}
+
 Verdict Quality::judge(Document& d) const {
-  Verdict out;
+  Verdict out = judge_code(d);
   for (size_t i = 0; i < classifiers_.size(); ++i) {
     const ClassifierRule& r = options_.classifier[i];
     auto judged = [&](const std::string& l) { return speaks(l, d); };
     if (!r.languages.empty() && std::none_of(r.languages.begin(), r.languages.end(), judged)) continue;
-    double score = classifiers_[i].score(d.content);
+    double score = classifiers_[i]->score(d.content);
     d.scores[r.name] = score;
     if (out.rule.empty() && score > r.drop_above) out = {r.name + ".drop_above", score, r.drop_above};
     if (out.rule.empty() && score < r.drop_below) out = {r.name + ".drop_below", score, r.drop_below};

@@ -1,11 +1,14 @@
 // The stage "quality" of a run: classifiers with bounds for each language, and the perplexity of an n-gram model with
-// CCNet's three buckets: head (like the texts of the model), middle and tail. Off until a model is named.
+// CCNet's three buckets: head (like the texts of the model), middle and tail; of code the classes of code_quality.h.
+// Off until a model is named or the rules for code are switched on.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "data/classifier.h"
+#include "data/code_quality.h"
 #include "data/document.h"
 #include "data/filter.h"
 #include "data/ngram_model.h"
@@ -43,24 +46,29 @@ struct PerplexityRule {
 struct QualityOptions {
   std::vector<ClassifierRule> classifier;
   std::vector<PerplexityRule> perplexity;
+  CodeQualityOptions code;
   template <class F>
   void fields(F&& f) {
     f("classifier", classifier, "trained classifiers");
     f("perplexity", perplexity, "n-gram models");
+    f("code", code, "");
   }
 };
 
 class Quality {
  public:
   explicit Quality(const QualityOptions& options);
-  bool is_on() const { return !options_.classifier.empty() || !options_.perplexity.empty(); }
+  bool is_on() const { return !options_.classifier.empty() || !options_.perplexity.empty() || options_.code.is_on(); }
   uint64_t checksum() const;
-  // Adds its scores to the document (name, "perplexity", and "bucket": 0 head, 1 middle, 2 tail).
+  // Adds its scores to the document (name; "perplexity" and "bucket": 0 head, 1 middle, 2 tail; "code" and
+  // "code_class": 0 low, 1 moderate, 2 high).
   Verdict judge(Document& d) const;
 
  private:
+  Verdict judge_code(Document& d) const;
   const QualityOptions options_;
-  std::vector<Classifier> classifiers_;
+  std::vector<std::unique_ptr<const TextClassifier>> classifiers_;
+  std::unique_ptr<const TextClassifier> code_model_;
   std::vector<NgramModel> models_;
 };
 

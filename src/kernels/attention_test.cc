@@ -9,19 +9,24 @@ class AttentionKernels : public Kernels {};
 struct AttentionCase {
   Heads heads;
   Vec<int32_t> cu;
+  bool causal = true;
 };
 TEST_P(AttentionKernels, Attention) {
-  for (const auto& [h, cu] : {AttentionCase{{2, 1, 16}, {0, 5}},
-                              {{4, 2, 32}, {0, 3, 70, 71}},
-                              {{6, 2, 20}, {0, 130}},
-                              {{3, 3, 64}, {0, 64, 200}}}) {
+  for (const auto& [h, cu, causal] : {AttentionCase{{2, 1, 16}, {0, 5}},
+                                      {{4, 2, 32}, {0, 3, 70, 71}},
+                                      {{6, 2, 20}, {0, 130}},
+                                      {{3, 3, 64}, {0, 64, 200}},
+                                      {{2, 1, 16}, {0, 5}, false},
+                                      {{4, 2, 32}, {0, 3, 70, 71}, false},
+                                      {{6, 2, 20}, {0, 130}, false},
+                                      {{3, 3, 64}, {0, 64, 265}, false}}) {
     const int64_t T = cu.back(), n = static_cast<int64_t>(cu.size()) - 1;
-    SCOPED_TRACE(::testing::Message() << "T=" << T << " HD=" << h.dim);
+    SCOPED_TRACE(::testing::Message() << "T=" << T << " HD=" << h.dim << " causal=" << causal);
     Vec<double> x = random(T * h.row()), dy = random(T * h.q * h.dim), lse;
     Tensor X = put(x, {T, h.row()}), O = blank({T, h.q * h.dim}, dtype), L = blank({T, h.q}, DType::kF32);
-    PackedSeqs seqs{cu.data(), n, 0};
+    PackedSeqs seqs{cu.data(), n, 0, causal};
     attention(ctx, O, L, X, h, seqs);
-    near(O, ref::attention(x, cu, h, &lse), "o");
+    near(O, ref::attention(x, cu, h, &lse, causal), "o");
     near(L, lse, "lse");
 
     // The reference gradient costs T^2 per element: only for the first case by complex step in full, others by columns.
@@ -35,7 +40,7 @@ TEST_P(AttentionKernels, Attention) {
     for (int64_t k = 0; k < probes; ++k) {
       auto i = static_cast<int64_t>(T < 10 ? k : static_cast<int64_t>(rng.below(x.size())));
       z[i] = {x[i], 1e-40};
-      double want = dot(ref::attention(z, cu, h), dy).imag() / 1e-40;
+      double want = dot(ref::attention<C>(z, cu, h, nullptr, causal), dy).imag() / 1e-40;
       z[i] = x[i];
       worst = std::max(worst, std::fabs(got[i] - want) / scale);
     }

@@ -33,11 +33,13 @@ struct Heads {
   int64_t row() const { return (q + 2 * kv) * dim; }  // width of a qkv row
 };
 
-// Sequences packed one after the other: sequence i is tokens [cu[i], cu[i+1]) and sees only itself, causally.
+// Sequences packed one after the other: sequence i is tokens [cu[i], cu[i+1]) and sees only itself; a token sees what
+// stands before it and itself, or without `causal` the whole sequence (encoders).
 struct PackedSeqs {
   const int32_t* cu = nullptr;  // [n + 1]
   int64_t n = 0;
   int64_t max_len = 0;
+  bool causal = true;
 };
 
 // Sequences whose keys and values live in pages of kPage tokens. Sequence i brings new tokens [cu[i], cu[i+1]) that
@@ -101,7 +103,8 @@ Tensor pack_weight_int4(Ctx&, void* dst, Tensor q, Tensor scale, Tensor zero, DT
 // HD/2 sines. inverse = the backward pass.   qkv: act [T, heads.row()]
 void rope(Ctx&, Tensor qkv, const int32_t* positions, Tensor table, Heads heads, bool inverse = false);
 
-// o = softmax(q k^T / sqrt(HD), causal) v.   o: act [T, H*HD]  lse: f32 [T, H] log-sum-exp of the scores, or none
+// o = softmax(q k^T / sqrt(HD), causal or all) v.   o: act [T, H*HD]  lse: f32 [T, H] log-sum-exp of the scores, or
+// none
 void attention(Ctx&, Tensor o, Tensor lse, Tensor qkv, Heads heads, const PackedSeqs& seqs);
 void attention_backward(Ctx&, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
                         const PackedSeqs& seqs);

@@ -106,10 +106,11 @@ PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m,
 }
 
 // Attention of `rows` query rows; row r stands at position first + r / G and has its q at q(r), its output at out(r).
-// Tiles are rows, or with a form pages packed in it.
+// Tiles are rows, or with a form pages packed in it. A row sees the keys up to its own position, or with all_keys > 0
+// that many.
 template <class T, class Q, class Tile, class Out>
 void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t group, int64_t first, int64_t hd,
-                   const PageForm* packed, Q&& q_rows, Tile&& tile, Out&& out) {
+                   int64_t all_keys, const PageForm* packed, Q&& q_rows, Tile&& tile, Out&& out) {
   m.begin();
   for (int64_t r = 0; r < rows; ++r)
     __builtin_memcpy(s.q_copy + r * hd, q_rows(r), sizeof(T) * static_cast<size_t>(hd));
@@ -118,7 +119,7 @@ void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t g
   pack_all_a(m, s.q, {s.q_copy, type, hd, true, rows, hd});
   for (int64_t r = 0; r < rows; ++r) s.m[r] = -3e38f, s.l[r] = 0;
   const float scale = 1.0f / std::sqrt(static_cast<float>(hd));
-  const int64_t last = first + (rows - 1) / group;  // position of the last row
+  const int64_t last = all_keys ? all_keys - 1 : first + (rows - 1) / group;  // the last key that some row sees
   for (int64_t j = 0; j * kKeys <= last; ++j) {
     const KeyTile t = tile(j);
     const auto words = [](const char* p) { return reinterpret_cast<const uint32_t*>(p); };
@@ -128,7 +129,8 @@ void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t g
                              : pack_all_b(m, s.v, {t.v, type, t.ld, false, hd, t.n}, wide);
     multiply(m, s.s, kKeys, s.q, k, rows, kKeys, hd, false);
     for (int64_t r = 0; r < rows; ++r) {
-      const float shrink = softmax_step(s.s + r * kKeys, first + r / group - j * kKeys + 1, scale, s.m[r], s.l[r]);
+      const int64_t seen = all_keys ? all_keys : first + r / group + 1;
+      const float shrink = softmax_step(s.s + r * kKeys, seen - j * kKeys, scale, s.m[r], s.l[r]);
       if (j > 0 && shrink != 1.0f)
         for (int64_t i = 0; i < wide; i += 16) store(s.o + r * wide + i, load(s.o + r * wide + i) * shrink);
     }
@@ -180,7 +182,7 @@ void attention_packed(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, c
       const int64_t begin = seqs.cu[i], len = seqs.cu[i + 1] - begin;
       const T* head = base + begin * width + kv * (group + 2) * hd;
       forward_block<T>(
-          m, scratch[omp_get_thread_num()], tokens * group, group, t0, hd, nullptr,
+          m, scratch[omp_get_thread_num()], tokens * group, group, t0, hd, seqs.causal ? 0 : len, nullptr,
           [&](int64_t r) { return head + (t0 + r / group) * width + r % group * hd; },
           [&](int64_t j) {
             const T* k = head + j * kKeys * width + group * hd;
@@ -211,7 +213,7 @@ void attention_paged(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeq
     for_blocks(s.cu, s.n, heads, [&](int64_t i, int64_t kv, int64_t t0, int64_t tokens) {
       const int64_t begin = s.cu[i], len = s.past[i] + s.cu[i + 1] - begin;
       forward_block<T>(
-          m, scratch[omp_get_thread_num()], tokens * group, group, s.past[i] + t0, hd, packed ? &form : nullptr,
+          m, scratch[omp_get_thread_num()], tokens * group, group, s.past[i] + t0, hd, 0, packed ? &form : nullptr,
           [&](int64_t r) { return base + (begin + t0 + r / group) * width + (kv * (group + 2) + r % group) * hd; },
           [&](int64_t j) {
             const int64_t row = (s.table[i * s.max_pages + j] * heads.kv + kv) * kPage, at = row * hd;
@@ -255,7 +257,7 @@ int64_t form_words(int64_t hd) { return kRowDepth * imax(padded(hd), kDepth); }
 template <class T>
 void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, const T* qkv, const float* lse,
                    const float* delta, float* dq, uint32_t* forms, T* rows_buf, int64_t begin, int64_t len, int64_t kv,
-                   Heads heads) {
+                   Heads heads, bool causal) {
   m.begin();
   const int64_t group = heads.group(), hd = heads.dim, width = heads.row(), wide = padded(hd);
   const int64_t step = imax(1, kRows / group), blocks = ceil_div(len, step);
@@ -288,7 +290,7 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
     const PackedB v_b = pack_all_b(m, s.v_b, {k + hd, type, width, true, keys, hd}, kKeys);
     const PackedB k_d = pack_all_b(m, s.k_d, {k, type, width, false, hd, keys}, wide);
     bool first = true;
-    for (int64_t b = j * kKeys / step; b < blocks; ++b) {
+    for (int64_t b = causal ? j * kKeys / step : 0; b < blocks; ++b) {
       const int64_t t0 = b * step, rows = imin(step, len - t0) * group;
       const QueryForms f = form_at(b);
       const int64_t panel = m.b_size(rows, 1);
@@ -297,7 +299,7 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
       const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = (begin + t0 + r / group) * heads.q + kv * group + r % group;
-        const auto visible = static_cast<int32_t>(t0 + r / group - j * kKeys + 1);
+        const auto visible = static_cast<int32_t>((causal ? t0 + r / group + 1 : len) - j * kKeys);
         for (int i = 0; i < 4; ++i) {
           float *ps = s.s + r * kKeys + 16 * i, *pd = s.dp + r * kKeys + 16 * i;
           vf p = vexp(load(ps) * scale - lse[at]);
@@ -362,7 +364,7 @@ void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse,
         const int64_t i = job / heads.kv, begin = seqs.cu[i];
         backward_head<T>(m, scratch[me], dqkv.as<T>(), pd, qkv.as<T>(), lse.as<float>(), delta, dq + me * blocks * form,
                          forms + me * blocks * 4 * form, row_buf.as<T>() + me * kRows * hd, begin,
-                         seqs.cu[i + 1] - begin, job % heads.kv, heads);
+                         seqs.cu[i + 1] - begin, job % heads.kv, heads, seqs.causal);
       }
     }
   });

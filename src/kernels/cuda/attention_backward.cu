@@ -24,6 +24,9 @@ struct Backward {
   const float *lse, *delta;
   const int32_t* cu;
   HeadShape h;
+  bool causal;
+  // Whether query row r (of rows) sees the key, which exists.
+  PUYU_BODY bool sees(int64_t r, int64_t key) const { return !causal || key <= r / h.group; }
 };
 
 // lse (in powers of two) and delta of query rows r0 … r0 + 63; rows that are not there get p = 0.
@@ -75,7 +78,7 @@ __global__ void __launch_bounds__(kAttentionThreads) key_gradient_kernel(Backwar
   load_key_tile<T, kDim>(k, b.qkv + at, h.row, keys, h.dim);
   load_key_tile<T, kDim>(v, b.qkv + at + h.dim, h.row, keys, h.dim);
   float dk[kTiles][4] = {}, dv[kTiles][4] = {};
-  for (int64_t r0 = j0 * h.group / kTile * kTile; r0 < rows; r0 += kTile) {
+  for (int64_t r0 = b.causal ? j0 * h.group / kTile * kTile : 0; r0 < rows; r0 += kTile) {
     __syncthreads();
     load_query_tile<T, kDim>(q, b.qkv + head, h.row, r0, rows, h.group, h.dim);
     load_gradient_tile<T, kDim>(dout, b, begin, kv, r0, rows);
@@ -89,7 +92,7 @@ __global__ void __launch_bounds__(kAttentionThreads) key_gradient_kernel(Backwar
       for (int e = 0; e < 4; ++e) {
         const int c = n * 8 + 2 * (lane_id() % 4) + e % 2;
         const int64_t key = j0 + warp_id() * 16 + lane_id() / 4 + 8 * (e / 2);
-        const bool sees = key <= (r0 + c) / h.group && r0 + c < rows;
+        const bool sees = key < len && r0 + c < rows && b.sees(r0 + c, key);
         p[n][e] = sees ? exp2f(p[n][e] * h.scale2 - lse2[c]) : 0.0f;
         ds[n][e] = p[n][e] * (ds[n][e] - delta[c]);
       }
@@ -119,7 +122,7 @@ __global__ void __launch_bounds__(kAttentionThreads) query_gradient_kernel(Backw
   load_gradient_tile<T, kDim>(dout, b, begin, kv, r0, rows);
   load_row_numbers(lse2, delta, b, begin, kv, r0, rows);
   float dq[kTiles][4] = {};
-  const int64_t last = least(r0 + kTile - 1, rows - 1) / h.group;
+  const int64_t last = b.causal ? least(r0 + kTile - 1, rows - 1) / h.group : len - 1;
   for (int64_t j0 = 0; j0 <= last; j0 += kTile) {
     const int64_t at = head + j0 * h.row + static_cast<int64_t>(h.group) * h.dim;
     const int64_t keys = least(static_cast<int64_t>(kTile), len - j0);
@@ -135,7 +138,7 @@ __global__ void __launch_bounds__(kAttentionThreads) query_gradient_kernel(Backw
       for (int e = 0; e < 4; ++e) {
         const int r = warp_id() * 16 + lane_id() / 4 + 8 * (e / 2);
         const int64_t key = j0 + n * 8 + 2 * (lane_id() % 4) + e % 2;
-        const bool sees = key <= (r0 + r) / h.group && r0 + r < rows;
+        const bool sees = key < len && r0 + r < rows && b.sees(r0 + r, key);
         const float x = sees ? exp2f(p[n][e] * h.scale2 - lse2[r]) : 0.0f;
         ds[n][e] = x * (ds[n][e] - delta[r]);
       }
@@ -168,7 +171,8 @@ void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse,
     using E = decltype(tag);
     launch(ctx, &delta_kernel<E>, {ceil_div(rows, 4)}, 128, 0, delta, do_.as<E>(), o.as<E>(), rows,
            static_cast<int>(heads.dim));
-    const Backward<E> b{dqkv.as<E>(), do_.as<E>(), qkv.as<E>(), lse.as<float>(), delta, cu, head_shape(heads)};
+    const Backward<E> b{dqkv.as<E>(), do_.as<E>(), qkv.as<E>(),       lse.as<float>(),
+                        delta,        cu,          head_shape(heads), seqs.causal};
     with_head_size(heads.dim, [&](auto size) {
       constexpr int kDim = decltype(size)::value;
       const int64_t shared = 4 * kTileBytes<E, kDim> + kFragmentBytes<E>;

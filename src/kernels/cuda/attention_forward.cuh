@@ -10,7 +10,9 @@ template <class T, int kDim>
 struct PackedKeys {
   const T* qkv;
   const int32_t* cu;
+  bool causal;
   PUYU_BODY int64_t past(int) const { return 0; }
+  PUYU_BODY bool sees_all() const { return !causal; }
   PUYU_BODY void load(T* k, T* v, const HeadShape& h, int seq, int kv, int64_t tile, int64_t keys) const {
     const T* from =
         qkv + (cu[seq] + tile * kTile) * h.row + (static_cast<int64_t>(kv) * (h.group + 2) + h.group) * h.dim;
@@ -48,6 +50,7 @@ struct PagedKeys {
   int64_t max_pages, pages, row_bytes;
   int bits;
   PUYU_BODY int64_t past(int seq) const { return past_of[seq]; }
+  PUYU_BODY bool sees_all() const { return false; }
   PUYU_BODY void load(T* k, T* v, const HeadShape& h, int seq, int kv, int64_t tile, int64_t keys) const {
     const int64_t page = table[seq * max_pages + tile];
     if (page < 0 || page >= pages) trap("page outside the cache");
@@ -87,13 +90,14 @@ __global__ void __launch_bounds__(kAttentionThreads)
   if (r0 >= rows) return;
   load_query_tile<T, kDim>(q, qkv + begin * h.row + static_cast<int64_t>(kv) * (h.group + 2) * h.dim, h.row, r0, rows,
                            h.group, h.dim);
-  const int64_t last = past + least(r0 + kTile - 1, rows - 1) / h.group, all = past + rows / h.group;
+  const int64_t all = past + rows / h.group;
+  const int64_t last = source.sees_all() ? all - 1 : past + least(r0 + kTile - 1, rows - 1) / h.group;
   RowState state{{-3e38f, -3e38f}, {0, 0}};
   float acc[kTiles][4] = {};
   int64_t row[2], pos[2];
   for (int i = 0; i < 2; ++i) {
     row[i] = r0 + warp_id() * 16 + lane_id() / 4 + 8 * i;
-    pos[i] = row[i] < rows ? past + row[i] / h.group : -1;
+    pos[i] = row[i] < rows ? (source.sees_all() ? all - 1 : past + row[i] / h.group) : -1;  // the last key it sees
   }
   const int64_t first_tile = split * out.tiles, end_tile = least(last / kTile + 1, first_tile + out.tiles);
   for (int64_t j = first_tile; j < end_tile; ++j) {

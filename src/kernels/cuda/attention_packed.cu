@@ -29,7 +29,7 @@ void attention_packed(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, c
       using Keys = PackedKeys<E, kDim>;
       const AttentionOut<E> out{o.as<E>(), static_cast<float*>(lse.data), nullptr, 1, INT32_MAX, T};
       launch(ctx, &attend_kernel<E, kDim, Keys>, {ceil_div(rows, kTile), heads.kv, seqs.n}, kAttentionThreads,
-             kForwardShared<E, kDim>, Keys{qkv.as<E>(), cu}, out, qkv.as<E>(), cu, head_shape(heads));
+             kForwardShared<E, kDim>, Keys{qkv.as<E>(), cu, seqs.causal}, out, qkv.as<E>(), cu, head_shape(heads));
     });
   });
 }

@@ -67,7 +67,7 @@ Vec<S> rope(Vec<S> qkv, const Vec<int32_t>& pos, Heads h, double theta) {
 
 // o [T, H, HD]; lse [T, H] if given
 template <class S>
-Vec<S> attention(const Vec<S>& qkv, const Vec<int32_t>& cu, Heads h, Vec<S>* lse = nullptr) {
+Vec<S> attention(const Vec<S>& qkv, const Vec<int32_t>& cu, Heads h, Vec<S>* lse = nullptr, bool causal = true) {
   const int64_t T = cu.back(), hd = h.dim, g = h.group();
   Vec<S> o(T * h.q * hd);
   if (lse) lse->assign(T * h.q, S(0));
@@ -78,7 +78,8 @@ Vec<S> attention(const Vec<S>& qkv, const Vec<int32_t>& cu, Heads h, Vec<S>* lse
         const S* q = &qkv[t * h.row() + (kv * (g + 2) + head % g) * hd];
         Vec<S> s;
         double m = -1e300;
-        for (int64_t j = cu[i]; j <= t; ++j) {
+        const int64_t end = causal ? t + 1 : cu[i + 1];
+        for (int64_t j = cu[i]; j < end; ++j) {
           const S* k = &qkv[j * h.row() + (kv * (g + 2) + g) * hd];
           S d = 0;
           for (int64_t c = 0; c < hd; ++c) d += q[c] * k[c];
@@ -87,7 +88,7 @@ Vec<S> attention(const Vec<S>& qkv, const Vec<int32_t>& cu, Heads h, Vec<S>* lse
         }
         S sum = 0;
         for (S& v : s) v = std::exp(v - S(m)), sum += v;
-        for (int64_t j = cu[i]; j <= t; ++j) {
+        for (int64_t j = cu[i]; j < end; ++j) {
           const S* v = &qkv[j * h.row() + (kv * (g + 2) + g + 1) * hd];
           for (int64_t c = 0; c < hd; ++c) o[(t * h.q + head) * hd + c] += s[j - cu[i]] / sum * v[c];
         }
