@@ -5,7 +5,7 @@ namespace {
 
 constexpr const Verb* kTools[] = {&kDataDomains,    &kDataRestore, &kDataTrainClassifier, &kDataTrainNgram,
                                   &kDataPerplexity, &kDataArpa,    &kDataBenchmarks,      &kDataEnrich,
-                                  &kDataCompare,    &kDataReport};
+                                  &kDataCompare,    &kDataReport,  &kDataDedupQuality};
 constexpr std::string_view kPrefix = "data ";
 
 }  // namespace

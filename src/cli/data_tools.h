@@ -17,5 +17,6 @@ extern const Verb kDataBenchmarks;
 extern const Verb kDataEnrich;
 extern const Verb kDataCompare;
 extern const Verb kDataReport;
+extern const Verb kDataDedupQuality;
 
 }  // namespace puyu
