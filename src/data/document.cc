@@ -74,7 +74,7 @@ std::string to_json_line(const Document& d) {
 std::optional<Document> parse_document(std::string_view line, std::string& reason) {
   static thread_local simdjson::dom::parser parser;
   std::string repaired;
-  if (!valid_utf8(line)) line = repaired = repair_utf8(line);
+  if (!simdjson::validate_utf8(line)) line = repaired = repair_utf8(line);
   simdjson::dom::object o;
   if (parser.parse(line.data(), line.size()).get(o) != simdjson::SUCCESS) {
     reason = "bad_json";
