@@ -109,7 +109,8 @@ int run(const std::vector<std::string>& argv) {
   Options o;
   Fields f = list_fields(o);
   if (wants_help(argv, kDataDedupQuality, kHelp, f)) return 0;
-  const Args a = parse_args(argv, f);
+  Args a = parse_args(argv, f);
+  a.positional.erase(a.positional.begin());  // the verb itself
   if (a.positional.empty()) throw UsageError("expected PATHs, files or folders of text");
   std::vector<std::pair<std::string, DedupQuality>> all;
   Json j = Json::object();
