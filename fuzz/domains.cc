@@ -4,6 +4,7 @@
 #include "data/pii.h"
 #include "data/word_list.h"
 #include "fuzz.h"
+#include "reseal.h"
 
 using namespace puyu;
 
@@ -20,7 +21,7 @@ std::vector<std::string> fuzz_seeds() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view bytes = fuzz_bytes(data, size);
   try {
-    MemoryFile file(bytes);
+    MemoryFile file(reseal(bytes));
     DomainList list(file.path());
     list.find("http://www.mixed.example/gallery/1");
     list.find(bytes);

@@ -36,6 +36,12 @@ size_t first_invalid_utf8(std::string_view s) {
       i += 8;  // eight ASCII bytes at a time
       continue;
     }
+    // Three bytes of most scripts of the first plane; E0 and ED have rules of their own.
+    if (uint32_t v; i + 4 <= s.size() && (__builtin_memcpy(&v, s.data() + i, 4), (v & 0xC0C0F0u) == 0x8080E0u) &&
+                    (v & 15u) != 0 && (v & 15u) != 13) {
+      i += 3;
+      continue;
+    }
     size_t n = decode_utf8(s, i, c);
     if (n == 0) return i;
     i += n;

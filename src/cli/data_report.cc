@@ -27,25 +27,40 @@ std::string percent(int64_t part, int64_t whole) {
                 whole ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0.0);
   return text;
 }
+// What a stage took away; nothing is a dash, not "−0.00 %".
+std::string removed(int64_t part, int64_t whole) { return part ? "−" + percent(part, whole) : "–"; }
+// 1234567 as 1,234,567.
+std::string grouped(int64_t n) {
+  std::string out = std::to_string(n);
+  for (auto at = static_cast<int64_t>(out.size()) - 3; at > 0; at -= 3) out.insert(static_cast<size_t>(at), ",");
+  return out;
+}
 std::string bytes_text(int64_t bytes) { return format_count(static_cast<double>(bytes), "B"); }
 
 Section funnel_section(const Funnel& f) {
   const Amount& all = f.stages[0].in;
   BarChart documents{.title = "Documents after each stage",
-                     .bars = {{"in", static_cast<double>(all.documents), std::to_string(all.documents), ""}},
+                     .bars = {{"in", static_cast<double>(all.documents), grouped(all.documents), ""}},
                      .percent = true};
   Table t{
-      "", {"stage", "documents", "removed of the stage before", "kept of all", "bytes", "removed", "kept of all"}, {}};
-  t.rows.push_back({"in", std::to_string(all.documents), "", "100 %", bytes_text(all.bytes), "", "100 %"});
+      "",
+      {"stage", "documents", "of the stage before", "of all documents", "bytes", "of the stage before", "of all bytes"},
+      {}};
+  t.rows.push_back({"in", grouped(all.documents), "", "100.00 %", bytes_text(all.bytes), "", "100.00 %"});
   for (const Stage& s : f.stages) {
-    int64_t removed = s.in.documents - s.kept.documents, removed_bytes = s.in.bytes - s.kept.bytes;
-    documents.bars.push_back({s.name, static_cast<double>(s.kept.documents), std::to_string(s.kept.documents),
-                              "−" + percent(removed, s.in.documents) + " of the stage before"});
-    t.rows.push_back({s.name, std::to_string(s.kept.documents), "−" + percent(removed, s.in.documents),
+    int64_t lost = s.in.documents - s.kept.documents, lost_bytes = s.in.bytes - s.kept.bytes;
+    documents.bars.push_back({s.name, static_cast<double>(s.kept.documents), grouped(s.kept.documents),
+                              lost ? removed(lost, s.in.documents) + " of the stage before" : ""});
+    t.rows.push_back({s.name, grouped(s.kept.documents), removed(lost, s.in.documents),
                       percent(s.kept.documents, all.documents), bytes_text(s.kept.bytes),
-                      "−" + percent(removed_bytes, s.in.bytes), percent(s.kept.bytes, all.bytes)});
+                      removed(lost_bytes, s.in.bytes), percent(s.kept.bytes, all.bytes)});
   }
   return {"Funnel", {documents, t}};
+}
+
+std::string example_caption(const std::string& rule, const Examples::Example& e) {
+  const std::string bound = e.limit != 0 ? cat(", limit ", e.limit) : std::string();
+  return cat(rule, " = ", e.value, bound, " · ", e.source, " · ", e.url);
 }
 
 Section stage_section(const Stage& s, const Examples& examples) {
@@ -55,20 +70,16 @@ Section stage_section(const Stage& s, const Examples& examples) {
                    [](auto& a, auto& b) { return a.second.documents > b.second.documents; });
   Table rules{"Dropped by rule", {"rule", "documents", "of the stage's", "bytes"}, {}};
   for (const auto& [rule, a] : dropped)
-    rules.rows.push_back(
-        {rule, std::to_string(a.documents), percent(a.documents, s.in.documents), bytes_text(a.bytes)});
+    rules.rows.push_back({rule, grouped(a.documents), percent(a.documents, s.in.documents), bytes_text(a.bytes)});
   if (!rules.rows.empty()) out.blocks.emplace_back(rules);
   Table changes{"Changed", {"what", "documents", "of the stage's"}, {}};
-  for (const auto& [kind, n] : s.changed) changes.rows.push_back({kind, std::to_string(n), percent(n, s.in.documents)});
+  for (const auto& [kind, n] : s.changed) changes.rows.push_back({kind, grouped(n), percent(n, s.in.documents)});
   if (!changes.rows.empty()) out.blocks.emplace_back(changes);
   const auto& of_stage = examples.of_stage(s.name);
   for (const auto& [rule, a] : dropped)
     if (auto list = of_stage.find(rule); list != of_stage.end())
       for (const Examples::Example& e : list->second)
-        if (!e.text.empty())
-          out.blocks.emplace_back(
-              Code{cat(rule, ": ", e.source, "/", e.url, " (value ", e.value, ", limit ", e.limit, ", id ", e.id, ")"),
-                   e.text});
+        if (!e.text.empty()) out.blocks.emplace_back(Code{example_caption(rule, e), e.text});
   if (out.blocks.empty()) out.blocks.emplace_back(Text{"Nothing was dropped or changed here."});
   return out;
 }
@@ -76,7 +87,7 @@ Section stage_section(const Stage& s, const Examples& examples) {
 Table amounts_table(const std::string& caption, const std::map<std::string, Amount>& amounts, const Amount& all) {
   Table t{caption, {"", "documents", "share", "bytes", "share"}, {}};
   for (const auto& [name, a] : amounts)
-    t.rows.push_back({name, std::to_string(a.documents), percent(a.documents, all.documents), bytes_text(a.bytes),
+    t.rows.push_back({name, grouped(a.documents), percent(a.documents, all.documents), bytes_text(a.bytes),
                       percent(a.bytes, all.bytes)});
   return t;
 }
@@ -99,8 +110,8 @@ int run_report(const std::vector<std::string>& argv) {
   Examples examples = Examples::from_json(Json::parse(read_file(dir + "/examples.json"), dir + "/examples.json"));
   const Amount &all = funnel.stages[0].in, &kept = funnel.stages.back().kept;
   HtmlReport page{.title = "Data run", .subtitle = dir, .numbers = {}, .sections = {}, .footer = ""};
-  page.numbers = {{"documents in", std::to_string(all.documents), bytes_text(all.bytes)},
-                  {"documents kept", std::to_string(kept.documents), percent(kept.documents, all.documents)},
+  page.numbers = {{"documents in", grouped(all.documents), bytes_text(all.bytes)},
+                  {"documents kept", grouped(kept.documents), percent(kept.documents, all.documents)},
                   {"bytes kept", bytes_text(kept.bytes), percent(kept.bytes, all.bytes)}};
   page.sections.push_back(funnel_section(funnel));
   page.sections.push_back(

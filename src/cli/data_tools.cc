@@ -17,7 +17,8 @@ constexpr const Verb* kTools[] = {&kDataDomains,
                                   &kDataRepositories,
                                   &kDataValidateClassifier,
                                   &kDataLongContext,
-                                  &kDataLossTest};
+                                  &kDataLossTest,
+                                  &kDataDedupQuality};
 constexpr std::string_view kPrefix = "data ";
 
 }  // namespace

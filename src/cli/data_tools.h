@@ -22,5 +22,6 @@ extern const Verb kDataRepositories;
 extern const Verb kDataValidateClassifier;
 extern const Verb kDataLongContext;
 extern const Verb kDataLossTest;
+extern const Verb kDataDedupQuality;
 
 }  // namespace puyu

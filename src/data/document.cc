@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <vector>
 
 #include "base/hash.h"
@@ -56,9 +57,9 @@ uint32_t date_number(const std::string& iso) {
 
 Hash128 parse_id(const std::string& hex) {
   Hash128 h{};
-  unsigned long long hi = 0, lo = 0;
-  std::sscanf(hex.c_str(), "%16llx%16llx", &hi, &lo);
-  h.hi = hi, h.lo = lo;
+  const char *middle = hex.data() + std::min<size_t>(16, hex.size()), *end = hex.data() + hex.size();
+  std::from_chars(hex.data(), middle, h.hi, 16);
+  std::from_chars(middle, end, h.lo, 16);
   return h;
 }
 
@@ -73,7 +74,7 @@ std::string to_json_line(const Document& d) {
 std::optional<Document> parse_document(std::string_view line, std::string& reason) {
   static thread_local simdjson::dom::parser parser;
   std::string repaired;
-  if (!valid_utf8(line)) line = repaired = repair_utf8(line);
+  if (!simdjson::validate_utf8(line)) line = repaired = repair_utf8(line);
   simdjson::dom::object o;
   if (parser.parse(line.data(), line.size()).get(o) != simdjson::SUCCESS) {
     reason = "bad_json";

@@ -39,16 +39,16 @@ Banding choose_banding(double threshold) {
   constexpr int kSteps = 1000;  // as datasketch integrates
   Banding best;
   double least = 0;
-  std::vector<double> no_band(kSteps), band_differs(kSteps);  // at the middle of each step of similarity
+  std::vector<double> no_band(kSteps), band(kSteps, 1);  // at the middle of each step of similarity
   for (int rows = 1; rows <= kPermutations; ++rows) {
     for (int i = 0; i < kSteps; ++i) {
       no_band[i] = 1;
-      band_differs[i] = 1 - std::pow((i + 0.5) / kSteps, rows);
+      band[i] *= (i + 0.5) / kSteps;
     }
     for (int bands = 1; bands * rows <= kPermutations; ++bands) {
       double wrong = 0;
       for (int i = 0; i < kSteps; ++i) {
-        no_band[i] *= band_differs[i];
+        no_band[i] *= 1 - band[i];
         wrong += (i + 0.5) / kSteps < threshold ? 1 - no_band[i] : no_band[i];
       }
       if (best.bands && wrong >= least) continue;

@@ -76,7 +76,7 @@ std::vector<Unit> cut_units(const std::vector<InputFile>& files, const std::stri
 // The documents of a unit, in blocks that can be read from their beginning.
 class UnitDocuments {
  public:
-  explicit UnitDocuments(const std::string& path) : file_(path, 1) {}  // level 1: it is read once and removed
+  explicit UnitDocuments(const std::string& path) : file_(path, -3) {}  // quick: it is read once and removed
   void add(const std::string& line) {
     if (in_block_ >= kBlockBytes) {
       blocks_.push(Json::Array{Json(count_), Json(static_cast<int64_t>(file_.end_frame()))});

@@ -13,7 +13,7 @@ constexpr int kMaxDepth = 512;
 // What stands in a table but in no cell is put before the table, whose place the parser looks for among its siblings:
 // at most all nodes so far. Counted, not timed: the same pages are refused on every machine.
 constexpr int64_t kByteCost = 70, kTagCost = 1000, kDepthCost = 17, kFormatCost = 300, kMaxCost = 130'000'000;
-constexpr int64_t kSiblingsPerCost = 2;
+constexpr int64_t kSiblingsPerCost = 16;  // looked through in a nanosecond
 
 constexpr std::string_view kAttributes[] = {"class", "id",       "itemprop", "role",     "style",       "hidden",
                                             "href",  "property", "name",     "content",  "datetime",    "lang",

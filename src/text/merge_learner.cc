@@ -196,9 +196,9 @@ bool MergeLearner::next(Candidate& best) {
 }
 
 void MergeLearner::Neighbours::reset(size_t symbols) {
-  for (uint32_t s : met_) counts_[s] = 0;
+  for (uint32_t s : met_) counts_[s] = 0, met_in_[s] = 0;
   met_.clear(), places_.clear();
-  counts_.resize(symbols);
+  counts_.resize(symbols), met_in_.resize(symbols);
 }
 
 // The pairs of the new piece with its neighbours on one side; key_with(symbol) names them.
@@ -212,6 +212,7 @@ void MergeLearner::raise(const Neighbours& side, KeyOf&& key_with) {
     Pair& p = pairs_.at(key);
     p.count += side.count(symbol);
     if (p.count >= options_.min_count) queue_.push({p.count, key});
+    p.later.reserve(p.later.size() + side.met_in(symbol));
     lists_[symbol] = &p.later;
   }
   for (const auto& [symbol, word] : side.places())
@@ -227,7 +228,7 @@ void MergeLearner::lower(const Neighbours& side, KeyOf&& key_with) {
 
 void MergeLearner::merge(uint32_t left, uint32_t right, uint32_t made) {
   Pair& pair = pairs_.at(key_of(left, right));
-  const uint64_t first = pair.first, last = pair.first + pair.places;
+  const uint64_t first = pair.first, last = first + pair.places;
   const std::vector<uint32_t> later = std::move(pair.later);
   pair = {.key = pair.key};
   before_.reset(pieces_.size()), after_.reset(pieces_.size());

@@ -34,7 +34,7 @@ class MergeLearner {
   struct Pair {
     uint64_t key = 0;
     int64_t count = 0;
-    uint64_t first = 0;                // in places_: words where it was at the beginning
+    uint32_t first = 0;                // in places_: words where it was at the beginning
     uint32_t places = 0;               // how many of them
     std::vector<uint32_t> later = {};  // words where it came to be
   };
@@ -61,18 +61,20 @@ class MergeLearner {
   class Neighbours {
    public:
     void add(uint32_t symbol, int64_t n, uint32_t word) {
-      if (counts_[symbol] == 0) met_.push_back(symbol);
+      if (met_in_[symbol]++ == 0) met_.push_back(symbol);
       counts_[symbol] += n;
       places_.emplace_back(symbol, word);
     }
     void reset(size_t symbols);
     const std::vector<uint32_t>& met() const { return met_; }
     int64_t count(uint32_t symbol) const { return counts_[symbol]; }
+    size_t met_in(uint32_t symbol) const { return met_in_[symbol]; }                      // how many places
     const std::vector<std::pair<uint32_t, uint32_t>>& places() const { return places_; }  // symbol, word
 
    private:
-    std::vector<int64_t> counts_;  // by symbol
-    std::vector<uint32_t> met_;    // those with a count, each once
+    std::vector<int64_t> counts_;   // by symbol
+    std::vector<uint32_t> met_in_;  // by symbol
+    std::vector<uint32_t> met_;     // those with a count, each once
     std::vector<std::pair<uint32_t, uint32_t>> places_;
   };
 
