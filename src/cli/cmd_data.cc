@@ -35,8 +35,11 @@ puyu data repository DIR [--json]            source files as one Markdown docume
 puyu data plan --bytes=100TB ...             what a corpus will take (puyu data plan --help)
 puyu data extract --gold TRUTH.json          score the extraction against texts taken by people (F1, speed)
 
-Input may be web archives (.warc, .wet), text, JSONL (text in "content" or "text"), HTML, manual pages and code, also
-as .gz and .zst.
+Input, also as .gz, .zst and .bz2:
+  .warc .wet            web archives           .jsonl .parquet   documents with their text in "content" or "text"
+  <mediawiki ...        dumps of Wikipedia     .tex .tar(.gz)    LaTeX papers, as folders or arXiv's archives
+  x.git, x/.git         git repositories: the files of their last commit
+  .html, manual pages, source code, books (Project Gutenberg's, or with chapters), any other text
 Every drop is counted in funnel.json and explained in ledger.jsonl.zst. A run that was interrupted or killed goes on where
 it stopped. With --executor=slurm it runs as job arrays on a cluster whose machines see the same files.
 

@@ -1,5 +1,6 @@
 #include "data/compress.h"
 
+#include <bzlib.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -12,11 +13,14 @@ namespace puyu {
 namespace {
 
 constexpr size_t kPiece = size_t{1} << 20;
-enum class Coding { kPlain, kGzip, kZstd };
+enum class Coding { kPlain, kGzip, kZstd, kBzip2 };
 
 Coding coding_of(std::string_view head) {
   if (head.starts_with("\x1f\x8b")) return Coding::kGzip;
   if (head.starts_with("\x28\xb5\x2f\xfd")) return Coding::kZstd;
+  // "BZh", a level, and the magic of a block or of the end.
+  if (head.starts_with("BZh") && (head.substr(4, 6) == "1AY&SY" || head.substr(4, 6) == "\x17\x72\x45\x38\x50\x90"))
+    return Coding::kBzip2;
   return Coding::kPlain;
 }
 
@@ -30,15 +34,18 @@ struct InputStream::State {
   size_t line_at = 0;
   bool ended = false, member_done = false;
   z_stream gzip{};
+  bz_stream bzip2{};
   ZSTD_DCtx* zstd = nullptr;
 
   State(const std::string& path, size_t offset)
       : file(path), coding(coding_of(file.bytes().substr(std::min(offset, file.size())))), at(offset) {
     if (coding == Coding::kGzip) CHECK(inflateInit2(&gzip, 15 + 16) == Z_OK);
+    if (coding == Coding::kBzip2) CHECK(BZ2_bzDecompressInit(&bzip2, 0, 0) == BZ_OK);
     if (coding == Coding::kZstd) CHECK((zstd = ZSTD_createDCtx()) != nullptr);
   }
   ~State() {
     if (coding == Coding::kGzip) inflateEnd(&gzip);
+    if (coding == Coding::kBzip2) BZ2_bzDecompressEnd(&bzip2);
     ZSTD_freeDCtx(zstd);
   }
   bool stop(const char* why) {
@@ -74,6 +81,27 @@ struct InputStream::State {
     if (rc == Z_BUF_ERROR || (rc == Z_OK && no_input && out.size() == old)) return stop("truncated_gzip");
     return rc == Z_OK ? true : stop("damaged_gzip");
   }
+  // Streams one after another (dumps of Wikipedia have one for each hundred pages); zero padding is ignored.
+  bool read_bzip2(std::string& out) {
+    size_t old = out.size();
+    if (member_done) {
+      if (file.bytes().find_first_not_of('\0', at) == std::string_view::npos) return false;
+      BZ2_bzDecompressEnd(&bzip2);
+      bzip2 = {};
+      CHECK(BZ2_bzDecompressInit(&bzip2, 0, 0) == BZ_OK);
+      member_done = false;
+    }
+    out.resize(old + kPiece);
+    const auto given = static_cast<unsigned>(std::min(file.size() - at, kPiece));
+    bzip2.next_in = const_cast<char*>(file.data() + at), bzip2.avail_in = given;
+    bzip2.next_out = out.data() + old, bzip2.avail_out = static_cast<unsigned>(kPiece);
+    int rc = BZ2_bzDecompress(&bzip2);
+    at += given - bzip2.avail_in;
+    out.resize(old + kPiece - bzip2.avail_out);
+    if (rc == BZ_STREAM_END) return member_done = true;
+    if (rc != BZ_OK) return stop("damaged_bzip2");
+    return given == 0 && out.size() == old ? stop("truncated_bzip2") : true;
+  }
   bool read_zstd(std::string& out) {
     size_t old = out.size();
     if (member_done && at == file.size()) return false;
@@ -95,9 +123,10 @@ InputStream::~InputStream() = default;
 
 bool InputStream::read(std::string& out) {
   if (s_->ended) return false;
-  bool more = s_->coding == Coding::kPlain  ? s_->read_plain(out)
-              : s_->coding == Coding::kGzip ? s_->read_gzip(out)
-                                            : s_->read_zstd(out);
+  bool more = s_->coding == Coding::kPlain   ? s_->read_plain(out)
+              : s_->coding == Coding::kGzip  ? s_->read_gzip(out)
+              : s_->coding == Coding::kBzip2 ? s_->read_bzip2(out)
+                                             : s_->read_zstd(out);
   s_->ended = !more;
   return more;
 }

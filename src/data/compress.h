@@ -1,4 +1,4 @@
-// Reading files that may be compressed (gzip, zstd: told by their first bytes) piece by piece, and writing .zst.
+// Reading files that may be compressed (gzip, zstd, bzip2: told by their first bytes) piece by piece, and writing .zst.
 // A damaged stream is a per-file failure, so reading reports it as a value (a reason), not as an exception.
 #pragma once
 #include <cstdint>
@@ -22,7 +22,7 @@ class InputStream {
   // The next line without its line end; false at the end. A last line without a line end counts. Of a line longer than
   // `most` its first `most` + 1 bytes are given and the rest is passed over: memory stays bounded.
   bool read_line(std::string& line, size_t most = SIZE_MAX - 1);
-  // "" or why reading stopped early: "truncated_gzip", "damaged_gzip", "truncated_zstd", "damaged_zstd".
+  // "" or why reading stopped early: "truncated_gzip", "damaged_gzip" and the same of zstd and bzip2.
   const std::string& damage() const;
   size_t file_bytes() const;
 

@@ -33,17 +33,6 @@ std::string hex_key(std::string_view text) {
   return out;
 }
 
-void add_source(std::vector<InputFile>& out, const SourceConfig& s) {
-  size_t prefix = is_directory(s.path) ? s.path.size() + !s.path.ends_with('/') : s.path.rfind('/') + 1;
-  for (const std::string& path : list_files(s.path)) {
-    struct stat st{};
-    int64_t bytes = stat(path.c_str(), &st) == 0 ? static_cast<int64_t>(st.st_size) : 0;
-    std::string name = path.substr(prefix);
-    if (name.starts_with('.') || name.find("/.") != std::string::npos) continue;  // markers and the like
-    out.push_back({path, s.name, name, s.language, bytes});
-  }
-}
-
 // The configuration's part of the key: everything but where the input lies.
 std::string options_text(PipelineConfig config) {
   config.input.clear(), config.source.clear();
@@ -51,10 +40,11 @@ std::string options_text(PipelineConfig config) {
 }
 
 std::string file_stamp(const InputFile& f) {
+  const std::string what = cat(f.source, "\n", f.name, "\n", f.language, "\n", f.version, "\n");
+  if (is_directory(f.path)) return what;  // a repository: its commit says all
   struct stat st{};
   stat(f.path.c_str(), &st);
-  return cat(f.source, "\n", f.name, "\n", f.language, "\n", st.st_size, " ", st.st_mtim.tv_sec, " ",
-             st.st_mtim.tv_nsec, "\n");
+  return cat(what, st.st_size, " ", st.st_mtim.tv_sec, " ", st.st_mtim.tv_nsec, "\n");
 }
 
 std::vector<Unit> cut_units(const std::vector<InputFile>& files, const std::string& options) {
@@ -225,6 +215,10 @@ void check_config(const PipelineConfig& c) {
   for (const char* name : {"safe", "quality", "decontaminate"})
     if (is_configured(c, name) && !is_named(c, name))
       fail("[data] stages: ", name, " has lists or models but does not run; name it in stages or leave them out");
+  if (is_named(c, "language") && c.languages.empty())
+    fail("[data] languages: none is named, so that no document would be kept; name some, as 'en,zh,code', or leave ",
+         "'language' out of stages");
+  if (c.shard_bytes < 1) fail("[data] shard_bytes must be at least 1, got ", c.shard_bytes);
   banding_of(c.dedup);
   survivor_rule(c.dedup.survivor);
 }
@@ -252,47 +246,28 @@ Run open_run(const PipelineConfig& config, const std::string& dir) {
   return run;
 }
 
-std::vector<InputFile> list_inputs(const PipelineConfig& config) {
-  namespace fs = std::filesystem;
-  std::vector<SourceConfig> sources = config.source;
-  for (const std::string& input : config.input) {
-    if (!file_exists(input)) fail("[data] ", input, ": no such file or folder; name the input with --input=DIR");
-    std::string clean = fs::path(input).lexically_normal().string();
-    if (clean.size() > 1 && clean.ends_with('/')) clean.pop_back();
-    std::string own = fs::path(clean).filename().string();
-    if (!is_directory(clean)) {
-      sources.push_back({own, clean, ""});
-      continue;
-    }
-    bool loose = false;  // files beside the sub-folders make the folder itself one source
-    std::vector<std::string> folders;
-    for (const auto& e : fs::directory_iterator(clean)) {
-      if (e.path().filename().string().starts_with('.')) continue;
-      if (e.is_directory())
-        folders.push_back(e.path().filename().string());
-      else
-        loose = true;
-    }
-    if (loose || folders.empty()) folders = {""};
-    for (const std::string& f : folders)
-      sources.push_back({f.empty() ? own : f, f.empty() ? clean : clean + "/" + f, ""});
+Funnel read_funnel(const Run& run) {
+  const std::string path = run.dir + "/funnel.json";
+  Funnel funnel = funnel_from_json(Json::parse(read_file(path), path));
+  if (funnel.stages.empty() || funnel.stages.back().kept.documents > 0) return funnel;
+  for (const Stage& s : funnel.stages) {
+    if (s.kept.documents > 0) continue;
+    std::string most = "nothing";
+    int64_t documents = 0;
+    for (const auto& [rule, amount] : s.dropped)
+      if (amount.documents > documents) most = rule, documents = amount.documents;
+    log_warn("data: no document is left: stage ", s.name, " dropped the last; its rule ", most, " dropped ", documents,
+             " (puyu data report ", run.dir, ")");
+    break;
   }
-  std::vector<InputFile> files;
-  for (const SourceConfig& s : sources) {
-    if (s.name.empty() || !file_exists(s.path)) fail("[data] source '", s.name, "': no such path '", s.path, "'");
-    add_source(files, s);
-  }
-  std::sort(files.begin(), files.end(),
-            [](auto& a, auto& b) { return std::tie(a.source, a.name, a.path) < std::tie(b.source, b.name, b.path); });
-  if (files.empty()) fail("[data] no input files; name folders with --input=DIR1,DIR2 or 'input' in the config");
-  return files;
+  return funnel;
 }
 
 Funnel run_pipeline(const PipelineConfig& config, const std::string& out_dir, int workers) {
   Run run = open_run(config, out_dir);
   run.concurrency = workers;
-  std::string marker = out_dir + "/run.json", funnel = out_dir + "/funnel.json";
-  auto result = [&] { return funnel_from_json(Json::parse(read_file(funnel), funnel)); };
+  std::string marker = out_dir + "/run.json";
+  auto result = [&] { return read_funnel(run); };
   if (file_exists(marker) && Json::parse(read_file(marker), marker).get("key", std::string()) == run.key) {
     log_info("data: ", out_dir, " is complete, nothing to do");
     return result();

@@ -48,6 +48,7 @@ void prepare_folder(const Run& run);
 TaskStage stage_tasks(const Run& run, const std::string& name);
 
 TaskStage read_stage(const Run& run);
+Funnel read_funnel(const Run& run);  // of a run that is complete; warns when no document is left
 
 // For its owner's eyes: personal data (pipeline.cc).
 void commit_private(ZstdFile& file, const std::string& path);

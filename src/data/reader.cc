@@ -7,44 +7,21 @@
 #include "base/utf8.h"
 #include "data/ascii.h"
 #include "data/charset.h"
-#include "data/compress.h"
+#include "data/git.h"
 #include "data/http.h"
+#include "data/reading.h"
+#include "data/tar.h"
 #include "data/warc.h"
 #include "text/html.h"
+#include "text/latex.h"
 #include "text/roff.h"
 #include "text/unicode.h"
 
 namespace puyu {
 namespace {
 
-struct Reading {
-  const InputFile& file;
-  const ReaderOptions& options;
-  const DocumentSink& document;
-  const FailureSink& failure;
-  size_t index = 0;
-  std::map<std::string, int64_t> repairs = {};  // of the whole file, for every document in it
-
-  Document start() {
-    Document d;
-    d.repairs = repairs;
-    d.id = document_id(file.source, file.name, index++);
-    d.source = file.source, d.url = file.name, d.language = file.language;
-    return d;
-  }
-  void emit(Document&& d, std::string content, Format format) {
-    d.content = std::move(content), d.format = format;
-    if (d.content.find_first_not_of(" \t\r\n") == std::string::npos) return fail_as(std::move(d), "empty", 0);
-    document(std::move(d));
-  }
-  void fail_as(Document&& d, const std::string& reason, size_t bytes) {
-    d.content.clear();
-    failure({std::move(d), reason, static_cast<int64_t>(bytes)});
-  }
-};
-
 std::string_view without_compression(std::string_view name) {
-  for (std::string_view ending : {".gz", ".zst"})
+  for (std::string_view ending : {".gz", ".zst", ".bz2"})
     if (name.ends_with(ending)) return name.substr(0, name.size() - ending.size());
   return name;
 }
@@ -59,17 +36,6 @@ bool has_section_ending(std::string_view name) {
   for (char c : e.substr(1))
     if (!std::isalpha(static_cast<unsigned char>(c))) return false;
   return true;
-}
-
-// Text has no NUL and few other control characters; the first 8 KiB decide.
-bool looks_binary(std::string_view bytes) {
-  bytes = bytes.substr(0, 8192);
-  size_t control = 0;
-  for (char c : bytes) {
-    if (c == '\0') return true;
-    control += c >= 0 && c < 0x20 && c != '\n' && c != '\t' && c != '\r' && c != '\f' && c != 0x1b;
-  }
-  return control * 20 > bytes.size();
 }
 
 void read_jsonl(Reading& r, InputStream& in) {
@@ -191,45 +157,74 @@ void read_manual(Reading& r, std::string_view bytes) {
   r.emit(std::move(d), std::move(page.text), Format::kManual);
 }
 
+// A file that is read into memory: anything but archives of records.
 void read_whole(Reading& r, InputStream& in, std::string_view name) {
   std::string bytes;
   auto most = static_cast<size_t>(r.options.max_file_bytes);
+  in.read_all(bytes, 1024);
+  if (is_wikipedia(bytes)) return read_wikipedia(r, in, std::move(bytes));
   in.read_all(bytes, most);
+  if (!in.damage().empty()) return r.fail_as(r.start(), in.damage(), in.file_bytes());
+  if (bytes.size() > most) return r.fail_as(r.start(), "too_large", in.file_bytes());
+  read_bytes(r, std::move(bytes), name);
+}
+
+}  // namespace
+
+bool looks_binary(std::string_view bytes) {
+  bytes = bytes.substr(0, 8192);
+  size_t control = 0;
+  for (char c : bytes) {
+    if (c == '\0') return true;
+    control += c >= 0 && c < 0x20 && c != '\n' && c != '\t' && c != '\r' && c != '\f' && c != 0x1b;
+  }
+  return control * 20 > bytes.size();
+}
+
+void read_bytes(Reading& r, std::string bytes, std::string_view name) {
+  if (is_tar(bytes)) return read_paper_archive(r, bytes);
   bool utf16 = bytes.starts_with("\xff\xfe") || bytes.starts_with("\xfe\xff");
-  const char* problem = !in.damage().empty()            ? in.damage().c_str()
-                        : bytes.size() > most           ? "too_large"
-                        : bytes.empty()                 ? "empty"
-                        : looks_binary(bytes) && !utf16 ? "binary"
-                                                        : nullptr;
-  if (problem) return r.fail_as(r.start(), problem, in.file_bytes());
+  if (bytes.empty()) return r.fail_as(r.start(), "empty", 0);
+  if (looks_binary(bytes) && !utf16) return r.fail_as(r.start(), "binary", bytes.size());
   if (name.ends_with(".html") || name.ends_with(".htm")) return read_html(r, r.start(), bytes);
   DecodedText text = decode_text(bytes, "", false);
-  if (utf16 && looks_binary(text.text)) return r.fail_as(r.start(), "binary", in.file_bytes());
+  if (utf16 && looks_binary(text.text)) return r.fail_as(r.start(), "binary", bytes.size());
   r.repairs = repairs_of(text);
   if (name.ends_with(".fortune")) return read_fortunes(r, text.text);
   if (has_section_ending(name) && looks_like_roff(text.text)) return read_manual(r, text.text);
+  if (is_latex_name(name)) return read_paper(r, text.text);
   std::string code = code_language(name, text.text);
-  if (code.empty()) return read_text(r, text.text);
+  if (code.empty()) {
+    // arXiv gives papers of one file as NUMBER.gz.
+    if (name.find_last_of('.') == name.npos || std::isdigit(static_cast<unsigned char>(name.back())))
+      if (is_latex_main(text.text)) return read_paper(r, text.text);
+    return read_book(r, text.text) ? void() : read_text(r, text.text);
+  }
   Document d = r.start();
   d.language = code, d.title = name.substr(name.rfind('/') + 1);
   r.emit(std::move(d), std::move(text.text), Format::kCode);
 }
-
-}  // namespace
 
 void read_documents(const InputFile& file, const ReaderOptions& options, const DocumentSink& document,
                     const FailureSink& failure) {
   Reading r{file, options, document, failure};
   std::unique_ptr<InputStream> in;
   std::string_view name = without_compression(file.name);
+  if (is_directory(file.path)) return read_git(r);
   try {
     in = std::make_unique<InputStream>(file.path);
   } catch (const Error&) { return r.fail_as(r.start(), "unreadable", static_cast<size_t>(file.bytes)); }
-  if (is_warc_name(name))
-    return read_warc(file.path, options.max_record_bytes, [&](const WarcRecord& w) { read_record(r, w); });
-  if (!name.ends_with(".jsonl") && !name.ends_with(".json")) return read_whole(r, *in, name);
-  read_jsonl(r, *in);
-  if (!in->damage().empty()) r.fail_as(r.start(), in->damage(), in->file_bytes());
+  if (is_warc_name(name)) {
+    read_warc(file.path, options.max_record_bytes, [&](const WarcRecord& w) { read_record(r, w); });
+  } else if (name.ends_with(".parquet")) {
+    read_parquet(r);
+  } else if (name.ends_with(".jsonl") || name.ends_with(".json")) {
+    read_jsonl(r, *in);
+    if (!in->damage().empty()) r.fail_as(r.start(), in->damage(), in->file_bytes());
+  } else {
+    read_whole(r, *in, name);
+  }
+  if (r.index == 0) r.fail_as(r.start(), "empty", 0);  // a shard without records
 }
 
 }  // namespace puyu

@@ -1,12 +1,18 @@
-// Files to documents. Any folder will do: a file's reader is told by its name (.gz and .zst are taken off first) and
-// anything else is read as text unless it looks binary. What cannot be read becomes a failure with a reason.
+// Files to documents. Any folder will do: a file's reader is told by its name (.gz, .zst and .bz2 are taken off first)
+// or its first bytes, and anything else is read as text unless it looks binary. What cannot be read becomes a failure
+// with a reason.
 //
 //   .jsonl .json              one document a line, text in "content" or "text"
 //   .warc .wet                web archives (data/warc.h): pages and texts of responses and conversions
+//   .parquet                  a row a document, columns named as the fields of JSONL (data/parquet.h)
+//   <mediawiki …              dumps of Wikipedia: an article a document (text/wikitext.h)
+//   .tex, .tar of them        LaTeX papers, a main file with its inputs a document (text/latex.h)
+//   a git repository          every file of its last commit (data/git.h)
 //   .html .htm                main content and title (text/html.h)
 //   .1 .2 … .9, .3ssl, .n     manual pages (text/roff.h), when they hold roff
 //   .fortune                  texts between lines of "%"
 //   .py .cc .h …              code, the language by the ending
+//   books                     text with Project Gutenberg's frame or with chapters, cut between these
 //   the rest                  text; long texts are cut at blank lines into several documents
 #pragma once
 #include <cstdint>
@@ -24,8 +30,9 @@ struct ReaderOptions {
   bool keep_ids = false;
   template <class F>
   void fields(F&& f) {
-    f("max_file_bytes", max_file_bytes, "larger files are refused, JSONL and web archives excepted");
-    f("max_record_bytes", max_record_bytes, "larger lines of JSONL and records of web archives are refused");
+    f("max_file_bytes", max_file_bytes, "larger files are refused, but JSONL, Parquet, web archives and dumps");
+    f("max_record_bytes", max_record_bytes,
+      "larger lines of JSONL, rows of Parquet, pages of dumps and records of web archives are refused");
     f("keep_ids", keep_ids,
       "documents of a corpus of ours (JSONL with id and source) keep both; else they are made anew");
     f("split_bytes", split_bytes, "texts longer than this are cut at blank lines into several documents; 0: never");
@@ -33,11 +40,12 @@ struct ReaderOptions {
 };
 
 struct InputFile {
-  std::string path;      // on disk
+  std::string path;      // on disk; of a repository the folder with its HEAD
   std::string source;    // the collection
   std::string name;      // path inside the source
   std::string language;  // given by the configuration, or "" to find out
   int64_t bytes = 0;
+  std::string version = {};  // of what the path alone does not tell: the commit, the other files of a paper
 };
 
 struct ReadFailure {

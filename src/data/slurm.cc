@@ -199,8 +199,7 @@ Funnel run_on_slurm(const PipelineConfig& config, const std::string& out_dir, co
   }
   if (!jobs.empty()) watch(run);  // the last job has written everything and is about to end
   fs::remove_all(run.dir + "/work");
-  std::string funnel = run.dir + "/funnel.json";
-  return funnel_from_json(Json::parse(read_file(funnel), funnel));
+  return read_funnel(run);
 }
 
 void run_stage_part(const std::string& out_dir, const std::string& stage, int64_t index, int64_t of) {
