@@ -36,7 +36,7 @@ Learner::Learner(Zero state, OptimizerOptions options, Recompute recompute)
   scratch_ = std::make_unique<Arena>("scratch", kReserve);
   ctx_ = {Device::kCpu, scratch_.get()};
   if (state_.ranks().tensor().size() > 1) tensor_ = std::make_unique<TensorParallel>(state_.ranks());
-  CHECK(!tensor_ || weights().head == Head::kLanguage);
+  CHECK((!tensor_ && !state_.ranks().splits_depth()) || weights().head == Head::kLanguage);
 }
 
 void Learner::set_rope_theta(double theta) { weights().config.rope_theta = theta; }
@@ -61,6 +61,11 @@ Sequences Learner::sequences(const Batch& b) {
 int64_t Learner::filling(int64_t tokens) const {
   const int64_t unit = tensor_ ? tensor_->token_unit(state_.config().hidden_size) : 1;
   return (unit - tokens % unit) % unit;
+}
+
+Learner::Filled Learner::filled_up(const Batch& b, std::span<const int32_t> target) const {
+  const int64_t n = filling(b.tokens());
+  return {filled(b, n), filled<int32_t>(target, n, -1)};
 }
 
 void Learner::cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,
@@ -98,7 +103,7 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
                            const CoefFn* f) {
   const int64_t T = b.tokens();
   CHECK(static_cast<int64_t>(target.size()) == T && (f || static_cast<int64_t>(coef.size()) == T) &&
-        state_.trainable() && !(f && tensor_));
+        state_.trainable() && !(f && tensor_) && !state_.ranks().splits_depth());
   if (const int64_t n = filling(T); n > 0)
     return accumulate(filled(b, n), filled<int32_t>(target, n, -1), filled<float>(coef, n, 0), nullptr);
   ScratchScope scope(*activations_);
@@ -114,7 +119,7 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
     coef = computed;
   }
   Model<Tensor>& g = gradients();
-  cross_entropy({logp, {}, correct}, dh, w.config.tie_embeddings ? g.tok_embeddings : g.output, h, target, coef.data());
+  cross_entropy({logp, {}, correct}, dh, head_gradient(), h, target, coef.data());
   model_backward(ctx_, w, g, dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
   return sums(target, logp.as<float>(), correct.as<int32_t>());
 }

@@ -67,6 +67,12 @@ void TrainOptions::validate() const {
     not_negative(name, static_cast<double>(v));
   if (!(min_lr_ratio >= 0 && min_lr_ratio <= 1)) fail("[train] min_lr_ratio: expected 0 to 1, got ", min_lr_ratio);
   if (parallel.zero < 0 || parallel.zero > 3) fail("[train] parallel.zero: expected 0, 1, 2 or 3, got ", parallel.zero);
+  one_of("parallel.pipeline_schedule", parallel.pipeline_schedule, {"1f1b", "interleaved", "zb-h1"});
+  const bool interleaved = parallel.pipeline_schedule == "interleaved";
+  if (interleaved ? parallel.pipeline_chunks < 2 : parallel.pipeline_chunks != 1)
+    fail("[train] parallel.pipeline_chunks: expected ", interleaved ? "2 or more" : "1",
+         " with pipeline_schedule = ", parallel.pipeline_schedule, ", got ", parallel.pipeline_chunks,
+         interleaved ? "" : "; several chunks are for pipeline_schedule = interleaved");
   one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp"});
   positive("parallel.patience", parallel.patience);
   if (data.empty()) fail("[train] no training data; add a table [[data]] with a path");

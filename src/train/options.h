@@ -48,12 +48,19 @@ struct PhaseOptions {
 // rounding.
 struct ParallelOptions {
   Mesh mesh;
+  std::string pipeline_schedule = "1f1b";
+  int64_t pipeline_chunks = 1;
   std::string tensor_mode = "mtp";
   int64_t zero = 1;
   double patience = 600;
   template <class F>
   void fields(F&& f) {
     mesh.fields(f);
+    f("pipeline_schedule", pipeline_schedule,
+      "order of the micro-batches in the pipeline ranks: 1f1b; interleaved = each rank has pipeline_chunks shorter "
+      "parts "
+      "of the depth: idle for less time, more messages; zb-h1 = gradients of weights wait for idle moments");
+    f("pipeline_chunks", pipeline_chunks, "interleaved: parts of the depth on each pipeline rank, 2 or more; else 1");
     f("tensor_mode", tensor_mode,
       "tensor ranks between the products of a block: mtp = all have every token; msp = each has a share of the tokens; "
       "fsp = as msp, and gathers again in the backward pass: least memory");

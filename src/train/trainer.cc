@@ -21,6 +21,8 @@
 #include "train/checkpoint_writer.h"
 #include "train/loader.h"
 #include "train/memory.h"
+#include "train/pipeline.h"
+#include "train/plan.h"
 #include "train/schedule.h"
 #include "train/state_files.h"
 
@@ -42,12 +44,10 @@ Recompute parse_recompute(const std::string& s) {
 
 // The groups of this rank; a mesh that cannot be is refused, with the nearest that can.
 std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig& c, Comm& world) {
-  const Mesh& m = o.parallel.mesh;
-  if (m.pipeline > 1)
-    fail("[train] parallel.pipeline: pipeline ranks are not there yet; leave it at 1, and split blocks with ",
-         "parallel.tensor or memory with parallel.zero = 3");
-  const Mesh mesh = fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size});
-  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode));
+  const int64_t chunks = o.parallel.pipeline_chunks;
+  const Mesh mesh = fit_mesh(o.parallel.mesh, world.size(),
+                             {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size, chunks});
+  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode), chunks);
 }
 
 Learner make_learner(const TrainOptions& o, Comm& world) {
@@ -112,6 +112,9 @@ class Trainer {
   void check_data();
   bool step();  // false: interrupted before it was done, nothing changed but the gradients
   bool accumulate(const StepShare& share, LmTotals& totals);
+  void add(const MicroBatch& m, const LmSums& sums, LmTotals& totals) const;
+  double wait_seconds() const { return learner_.wait_seconds() + (pipeline_ ? pipeline_->wait_seconds() : 0); }
+  std::string layout();
   std::vector<ValidLoss> validate();
   void log_step(const StepMetrics& m);
   void log_memory();
@@ -124,7 +127,8 @@ class Trainer {
   Comm& world_;
   std::string run_dir_;
   Learner learner_;
-  Comm& data_;  // the ranks that split the batch
+  std::optional<Pipeline> pipeline_;  // where ranks split the depth
+  Comm& data_;                        // the ranks that split the batch
   Loader loader_;
   std::vector<ValidSet> valid_;
   TrainState state_;  // after the last whole step
@@ -144,6 +148,8 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
       learner_(make_learner(o, world)),
       data_(learner_.state().ranks().data()),
       loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data) {
+  if (learner_.state().ranks().splits_depth())
+    pipeline_.emplace(learner_, parse_schedule(o.parallel.pipeline_schedule));
   together(world, [&] {
     if (!first()) return;
     make_directories(run_dir_);
@@ -198,6 +204,12 @@ void Trainer::enter_phase(size_t phase) {
 bool Trainer::accumulate(const StepShare& share, LmTotals& totals) {
   if (share.counted == 0)
     fail("[train] step ", state_.step + 1, ": its documents are of one token each, nothing to predict");
+  if (pipeline_) {
+    if (stop_asked()) return false;
+    pipeline_->accumulate(share, [&](const Pipeline::Found& f) { add(f.micro, f.sums, totals); });
+    totals.add_ranks(world_);
+    return true;
+  }
   std::vector<float> coef;
   for (int64_t round = 0; round < share.rounds; ++round) {
     if (stop_asked()) return false;
@@ -208,14 +220,18 @@ bool Trainer::accumulate(const StepShare& share, LmTotals& totals) {
     }
     const MicroBatch& m = share.micros[static_cast<size_t>(round)];
     coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(share.counted)));
-    totals.add(learner_.accumulate_lm(m.batch, m.target, coef));
-    for (size_t i = 1; learner_.counts_tokens() && i < m.batch.cu.size(); ++i) {
-      const double n = m.batch.cu[i] - m.batch.cu[i - 1];
-      totals.squared_lengths += n * n;
-    }
+    add(m, learner_.accumulate_lm(m.batch, m.target, coef), totals);
   }
   totals.add_ranks(world_);
   return true;
+}
+
+void Trainer::add(const MicroBatch& m, const LmSums& sums, LmTotals& totals) const {
+  totals.add(sums);
+  for (size_t i = 1; learner_.counts_tokens() && i < m.batch.cu.size(); ++i) {
+    const double n = m.batch.cu[i] - m.batch.cu[i - 1];
+    totals.squared_lengths += n * n;
+  }
 }
 
 bool Trainer::step() {
@@ -226,7 +242,7 @@ bool Trainer::step() {
   const int64_t batch_tokens = p.batch_tokens ? p.batch_tokens : o_.batch_tokens;
   StepMetrics m;
   m.phase = p.name, m.lr = learning_rate(o_, state_.step);
-  const double waited = learner_.wait_seconds();
+  const double waited = wait_seconds();
   m.save_seconds = writer_->stalled_seconds() - std::exchange(save_seconds_, writer_->stalled_seconds());
   const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, data_.rank(), data_.size());
   m.data_seconds = lap(t);
@@ -235,7 +251,7 @@ bool Trainer::step() {
   m.model_seconds = lap(t);
   const StepResult r = learner_.apply(m.lr);
   m.optimizer_seconds = lap(t);
-  m.reduce_seconds = learner_.wait_seconds() - waited;
+  m.reduce_seconds = wait_seconds() - waited;
 
   m.step = ++state_.step;
   state_.phase = static_cast<int64_t>(phase_);
@@ -269,7 +285,10 @@ bool Trainer::step() {
 }
 
 void Trainer::log_memory() {
-  const std::string table = memory_by_rank(world_, learner_.memory());
+  auto parts = learner_.memory();
+  if (pipeline_)
+    for (auto& part : pipeline_->memory()) parts.push_back(std::move(part));
+  const std::string table = memory_by_rank(world_, parts);
   if (first()) log_info("memory\n", table);
 }
 
@@ -278,11 +297,13 @@ std::vector<ValidLoss> Trainer::validate() {
   std::vector<float> logp;
   for (const ValidSet& set : valid_) {
     LmTotals totals;
+    if (pipeline_) pipeline_->score(set.share, [&](const Pipeline::Found& f) { totals.add(f.sums); });
     for (const MicroBatch& m : set.share.micros) {
+      if (pipeline_) break;
       logp.resize(m.target.size());
       totals.add(learner_.logprobs(m.batch, m.target, logp));
     }
-    for (auto done = static_cast<int64_t>(set.share.micros.size()); done < set.share.rounds; ++done)
+    for (auto done = static_cast<int64_t>(set.share.micros.size()); !pipeline_ && done < set.share.rounds; ++done)
       learner_.idle_round(false);
     totals.add_ranks(world_);
     const double loss = -totals.mean(totals.sums.logp);
@@ -326,13 +347,19 @@ void Trainer::report_saved(const std::string& path) {
   if (!path.empty()) log_info("saved ", path);
 }
 
+std::string Trainer::layout() {
+  const Ranks& r = learner_.state().ranks();
+  std::string out = cat(data_.size(), " data ranks, ZeRO ", o_.parallel.zero);
+  if (r.tensor().size() > 1)
+    out += cat(", each of ", r.tensor().size(), " tensor ranks (", o_.parallel.tensor_mode, ")");
+  if (pipeline_) out += cat(", ", r.depth().ranks, " pipeline ranks (", o_.parallel.pipeline_schedule, ")");
+  if (pipeline_ && r.depth().chunks > 1) out += cat(" of ", r.depth().chunks, " chunks");
+  return out;
+}
+
 TrainReport Trainer::run() {
   const int64_t total = total_steps(o_), end = o_.stop_at > 0 ? std::min(o_.stop_at, total) : total;
-  if (world_.size() > 1)
-    log_info(data_.size(), " data ranks, ZeRO ", o_.parallel.zero,
-             data_.size() < world_.size()
-                 ? cat(", each of ", world_.size() / data_.size(), " tensor ranks (", o_.parallel.tensor_mode, ")")
-                 : "");
+  if (world_.size() > 1) log_info(layout());
   log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
            format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
            state_.step ? cat(", resumed at step ", state_.step) : "");
