@@ -1,6 +1,7 @@
 #include "train/learner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "base/error.h"
@@ -9,6 +10,8 @@ namespace puyu {
 namespace {
 
 constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
@@ -43,16 +46,18 @@ Tensor Learner::forward(const Batch& b, Pass* pass) {
                        &state_);
 }
 
-LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef) {
-  return accumulate(b, target, coef, nullptr);
+LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
+                              TokenResults* each) {
+  return accumulate(b, target, coef, nullptr, each);
 }
 LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, const CoefFn& f) {
-  return accumulate(b, target, {}, &f);
+  return accumulate(b, target, {}, &f, nullptr);
 }
 
 LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
-                           const CoefFn* f) {
+                           const CoefFn* f, TokenResults* each) {
   const int64_t T = b.tokens();
+  const double begin = now();
   CHECK(static_cast<int64_t>(target.size()) == T && (f || static_cast<int64_t>(coef.size()) == T) &&
         state_.trainable());
   ScratchScope scope(*activations_);
@@ -70,7 +75,13 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
   Model<Tensor>& g = gradients();
   fused_cross_entropy(ctx_, {logp, {}, correct}, dh, w.config.tie_embeddings ? g.tok_embeddings : g.output, h,
                       w.output(), target.data(), coef.data());
+  const double middle = now();
   model_backward(ctx_, w, g, dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
+  forward_seconds_ += middle - begin, backward_seconds_ += now() - middle;
+  if (each) {
+    each->logp.assign(logp.as<float>(), logp.as<float>() + T);
+    each->correct.assign(correct.as<int32_t>(), correct.as<int32_t>() + T);
+  }
   LmSums s;
   for (int64_t t = 0; t < T; ++t) {
     if (target[t] < 0) continue;
@@ -132,19 +143,30 @@ void Learner::accumulate_values(const Batch& b, const CoefFn& f, const SideLoss*
   model_backward(ctx_, w, gradients(), dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
 }
 
-StepResult Learner::apply(double lr) {
+StepResult Learner::measure() {
   CHECK(state_.trainable());
-  const double ss = state_.squared_norm();
-  StepResult r{std::sqrt(ss), !std::isfinite(ss)};
-  if (!r.skipped) {
-    const double limit = options_.clip_grad_norm;
-    const double scale = limit > 0 && r.grad_norm > limit ? limit / r.grad_norm : 1.0;
-    ++step_;
-    state_.update({static_cast<float>(lr), static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
-                   static_cast<float>(options_.eps), static_cast<float>(options_.weight_decay),
-                   static_cast<float>(scale), step_});
-  }
+  const GradientSquares squares = state_.squared_norms();
+  StepResult r{std::sqrt(squares.all), {}, !std::isfinite(squares.all)};
+  for (size_t i = 0; i < kGradientGroups; ++i) r.group_norms[i] = std::sqrt(squares.groups[i]);
+  return r;
+}
+
+void Learner::update(double lr, const StepResult& r) {
+  const double limit = options_.clip_grad_norm;
+  const double scale = limit > 0 && r.grad_norm > limit ? limit / r.grad_norm : 1.0;
+  ++step_;
+  state_.update({static_cast<float>(lr), static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
+                 static_cast<float>(options_.eps), static_cast<float>(options_.weight_decay), static_cast<float>(scale),
+                 step_});
   state_.zero_gradients();
+}
+
+StepResult Learner::apply(double lr) {
+  const StepResult r = measure();
+  if (r.skipped)
+    discard();
+  else
+    update(lr, r);
   return r;
 }
 
