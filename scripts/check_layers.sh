@@ -27,7 +27,7 @@ for dir in */; do
   while IFS=: read -r file line inc; do
     to=$(sed -E 's/.*"([a-z]+)\/.*/\1/' <<<"$inc")
     case " $allowed " in *" $to "*) ;; *) echo "layers: src/$file:$line: $dir must not include $to/"; bad=1 ;; esac
-  done < <(grep -rnE '^#include "[a-z]+/' "$dir" --include='*.h' --include='*.cc' --include='*.cu' --include='*.inc' || true)
+  done < <(grep -rnE '^#include "[a-z]+/' "$dir" --include='*.h' --include='*.cc' --include='*.cu' --include='*.cuh' --include='*.inc' || true)
 done
 [ $bad = 0 ] && echo "layers: in order"
 exit $bad

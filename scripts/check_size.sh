@@ -7,7 +7,7 @@ bad=0
 while read -r lines file; do
   [ "$lines" -gt 500 ] && echo "size: $file has $lines lines"
   [ "$lines" -gt 600 ] && bad=1
-done < <(git ls-files '*.cc' '*.h' '*.inc' '*.cu' | xargs wc -l | grep -v ' total$')
+done < <(git ls-files '*.cc' '*.h' '*.inc' '*.cu' '*.cuh' | xargs wc -l | grep -v ' total$')
 git ls-files 'src/*.cc' 'fuzz/*.cc' | grep -v '_test\.cc$' | xargs awk '
   FNR == 1 { start = 0 }
   /^[A-Za-z].*[({,]$/ && !/^(namespace|extern|struct|class|enum|const|constexpr|static const|using)/ { if (!start) start = FNR }

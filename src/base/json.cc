@@ -195,7 +195,13 @@ void dump_string(std::string& out, std::string_view raw) {
   std::string_view s = raw;
   if (!valid_utf8(raw)) s = fixed = repair_utf8(raw);
   out += '"';
-  for (char c : s) switch (c) {
+  size_t plain = 0;  // [plain, i) needs no escape: text is copied in runs
+  for (size_t i = 0; i < s.size(); ++i) {
+    char c = s[i];
+    if (static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\') continue;
+    out.append(s, plain, i - plain);
+    plain = i + 1;
+    switch (c) {
       case '"':
         out += "\\\"";
         break;
@@ -212,13 +218,11 @@ void dump_string(std::string& out, std::string_view raw) {
         out += "\\t";
         break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          constexpr char kHex[] = "0123456789abcdef";
-          out += cat("\\u00", c & 16 ? "1" : "0", kHex[c & 15]);
-        } else {
-          out += c;
-        }
+        constexpr char kHex[] = "0123456789abcdef";
+        out += cat("\\u00", c & 16 ? "1" : "0", kHex[c & 15]);
     }
+  }
+  out.append(s, plain);
   out += '"';
 }
 

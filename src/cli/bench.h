@@ -14,6 +14,7 @@ struct BenchOptions {
   bool json = false;
   int rounds = 5;
   std::vector<int64_t> hidden = {256, 512, 1024};
+  std::vector<std::string> shapes;
   int64_t layers = 2;
   int64_t sequence = 1024;
   int64_t tokens = 2048;
@@ -29,6 +30,7 @@ struct BenchOptions {
     f("json", json, "print JSON");
     f("rounds", rounds, "measurements of each number; the median is printed");
     f("hidden", hidden, "train: hidden sizes");
+    f("shapes", shapes, "train: 20m, 110m or 350m, instead of --hidden, --layers and --vocab");
     f("layers", layers, "train: transformer blocks");
     f("sequence", sequence, "train: tokens a sequence");
     f("tokens", tokens, "train: tokens a step");
@@ -49,7 +51,8 @@ struct TrainSpeed {
   double model_flops = 0;  // FLOPs of a step, causal GQA, recompute not counted
   double other_flops = 0;  // the same step by InternEvo's and Megatron's formula
 };
-TrainSpeed measure_training(const BenchOptions& options, int64_t hidden);
+ModelConfig bench_config(const BenchOptions& options, int64_t hidden);  // 4 x hidden in the MLP, heads of 64
+TrainSpeed measure_training(const BenchOptions& options, const ModelConfig& shape);
 
 int run_bench_limits(const BenchOptions& options);
 int run_bench_train(const BenchOptions& options);

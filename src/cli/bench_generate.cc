@@ -16,11 +16,10 @@ struct Row {
   std::string test, weights;
   double tokens = 0;  // of one measurement
   Spread seconds;
-  double flops = 0, bytes = 0;             // needed for those tokens
-  double read_before = 0, read_after = 0;  // B/s
-  double peak = 0;                         // FLOP/s or op/s
-  double read() const { return std::max(read_before, read_after); }
-  double limit() const { return std::max(flops / peak, bytes / read()); }  // seconds at best
+  double flops = 0, bytes = 0;  // needed for those tokens
+  Spread read = {};             // B/s around each measurement: a machine's memory may change its speed within seconds
+  Spread share = {};            // of what the limits around each measurement allow
+  double peak = 0;              // FLOP/s or op/s
 };
 
 // Weights of a published shape. Values repeat: speed does not depend on them.
@@ -96,17 +95,24 @@ struct Bench {
   std::vector<Limit> arithmetic;
   std::vector<Row> rows = {};
 
-  double reading() const { return best_limit(measure_reading(1), "read")->rate.median; }
+  double reading() const { return best_limit(measure_reading(3), "read")->rate.median; }
   double peak(const std::string& weights) const {
     for (const char* name : {weights.ends_with("a8") ? "int8" : "bf16", "f32"})
       if (const Limit* l = best_limit(arithmetic, name)) return l->rate.median;
     fail("[bench] no arithmetic was measured");
   }
   void add(Row row, const std::function<double()>& seconds) {
-    row.read_before = reading();
-    row.seconds = measure(options.rounds, seconds);
-    row.read_after = reading();
     row.peak = peak(row.weights);
+    std::vector<double> took, read, share;
+    double before = reading();
+    for (int i = 0; i < std::max(options.rounds, 1); ++i) {
+      took.push_back(seconds());
+      const double after = reading();
+      read.push_back((before + after) / 2);
+      share.push_back(std::max(row.flops / row.peak, row.bytes / read.back()) / took.back());
+      before = after;
+    }
+    row.seconds = spread_of(took), row.read = spread_of(read), row.share = spread_of(share);
     rows.push_back(std::move(row));
   }
   // The sequence that decode_seconds() will see.
@@ -181,16 +187,17 @@ int run_bench_generate(const BenchOptions& o) {
   Json j = Json::object();
   j["model"] = "InternLM2 " + o.size + ", random", j["isa"] = cpu::isa_name();
   for (const Row& r : bench.rows) {
-    const double rate = r.tokens / r.seconds.median, share = r.limit() / r.seconds.median;
-    const bool memory = r.bytes / r.read() > r.flops / r.peak;
+    const double rate = r.tokens / r.seconds.median;
+    const bool memory = r.bytes / r.read.median > r.flops / r.peak;
     table.rows.push_back({r.weights, r.test, fixed(rate, 1),
                           fixed(r.tokens / r.seconds.high, 1) + "–" + fixed(r.tokens / r.seconds.low, 1),
-                          fixed(1e3 / rate, 2), fixed(share * 100, 0) + " %", memory ? "reading" : "arithmetic",
-                          fixed(r.read_before / 1e9, 1) + ", " + fixed(r.read_after / 1e9, 1)});
+                          fixed(1e3 / rate, 2), fixed(r.share.median * 100, 0) + " %",
+                          memory ? "reading" : "arithmetic",
+                          fixed(r.read.low / 1e9, 1) + "–" + fixed(r.read.high / 1e9, 1)});
     Json row = Json::object();
-    row["weights"] = r.weights, row["test"] = r.test, row["tokens_per_second"] = rate, row["of_limit"] = share;
+    row["weights"] = r.weights, row["test"] = r.test, row["tokens_per_second"] = rate, row["of_limit"] = r.share.median;
     row["bound"] = memory ? "reading" : "arithmetic", row["flops"] = r.flops, row["bytes"] = r.bytes;
-    row["peak"] = r.peak, row["read_before"] = r.read_before, row["read_after"] = r.read_after;
+    row["peak"] = r.peak, row["read"] = r.read.median;
     j["rows"].push(std::move(row));
   }
   if (o.json) return std::printf("%s\n", j.dump().c_str()), 0;
@@ -201,7 +208,7 @@ int run_bench_generate(const BenchOptions& o) {
       "first;\n"
       "guessed: speculative decoding whose guesses are all right, its best case. Limit: the larger of FLOPs / peak and "
       "bytes / read\n"
-      "bandwidth, both measured in this run (the bandwidth right before and after each row). Medians of %d.\n",
+      "bandwidth, both measured in this run (the bandwidth right before and after each measurement). Medians of %d.\n",
       o.rounds);
   return 0;
 }

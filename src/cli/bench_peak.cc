@@ -191,21 +191,20 @@ std::vector<int> thread_counts() {
 
 constexpr size_t kStreamBytes = size_t{512} << 20;  // per thread, in turns: above what a core's caches hold
 
-constexpr size_t kAhead = 2048;  // bytes asked for before they are read: one core alone keeps too few lines under way
+constexpr size_t kAhead = 4096;  // bytes asked for before they are read: one core alone keeps too few lines under way
 
 uint64_t read_stream(const char* p, size_t n) {
   typedef uint64_t Words __attribute__((vector_size(64)));
-  Words sum[4] = {};
-  for (size_t i = 0; i + 256 <= n; i += 256) {
-    if (i + kAhead < n)
-      for (int k = 0; k < 4; ++k) __builtin_prefetch(p + i + kAhead + 64 * k);
-    for (int k = 0; k < 4; ++k) {
+  Words sum[2] = {};
+  for (size_t i = 0; i + 128 <= n; i += 128) {
+    __builtin_prefetch(p + i + kAhead), __builtin_prefetch(p + i + kAhead + 64);
+    for (int k = 0; k < 2; ++k) {
       Words w;
       __builtin_memcpy(&w, p + i + 64 * k, 64);
       sum[k] ^= w;
     }
   }
-  Words all = sum[0] ^ sum[1] ^ sum[2] ^ sum[3];
+  Words all = sum[0] ^ sum[1];
   return all[0] ^ all[1] ^ all[2] ^ all[3] ^ all[4] ^ all[5] ^ all[6] ^ all[7];
 }
 
@@ -227,6 +226,9 @@ double read_rate(const char* data, size_t bytes, int threads) {
 Spread measure(int rounds, const std::function<double()>& f) {
   std::vector<double> v;
   for (int i = 0; i < std::max(rounds, 1); ++i) v.push_back(f());
+  return spread_of(std::move(v));
+}
+Spread spread_of(std::vector<double> v) {
   std::sort(v.begin(), v.end());
   size_t m = v.size() / 2;
   return {v.size() % 2 ? v[m] : (v[m - 1] + v[m]) / 2, v.front(), v.back()};

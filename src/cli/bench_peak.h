@@ -11,6 +11,7 @@ struct Spread {
   double median = 0, low = 0, high = 0;
 };
 // The spread of `rounds` values of f().
+Spread spread_of(std::vector<double> values);
 Spread measure(int rounds, const std::function<double()>& f);
 
 struct Limit {

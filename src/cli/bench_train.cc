@@ -10,17 +10,24 @@
 namespace puyu {
 namespace {
 
-ModelConfig bench_config(const BenchOptions& o, int64_t hidden) {
-  ModelConfig c;
-  c.vocab_size = o.vocab;
-  c.hidden_size = hidden;
-  c.num_layers = o.layers;
-  c.num_heads = std::max<int64_t>(hidden / 64, 2);
-  c.num_kv_heads = c.num_heads / 2;
-  c.intermediate_size = hidden * 4;  // as InternLM2-1.8B
-  c.max_position = o.sequence;
-  c.validate();
-  return c;
+// Small shapes that the peers' figures are of (docs/benchmarks/training-cpu.md).
+ModelConfig bench_shape(const BenchOptions& o, const std::string& name) {
+  struct Shape {
+    const char* name;
+    int64_t hidden, layers, heads, kv_heads, ffn, vocab;
+  };
+  constexpr Shape kShapes[] = {{"20m", 384, 6, 6, 2, 1024, 16000},
+                               {"110m", 768, 12, 12, 4, 2048, 32000},
+                               {"350m", 1024, 24, 16, 8, 2816, 32000}};
+  for (const Shape& s : kShapes)
+    if (name == s.name) {
+      ModelConfig c;
+      c.vocab_size = s.vocab, c.hidden_size = s.hidden, c.num_layers = s.layers, c.num_heads = s.heads;
+      c.num_kv_heads = s.kv_heads, c.intermediate_size = s.ffn, c.max_position = o.sequence;
+      c.validate();
+      return c;
+    }
+  throw UsageError("--shapes: expected 20m, 110m or 350m, got '" + name + "'");
 }
 
 // FLOPs of a step as InternEvo reports them (utils/common.py, get_megatron_flops: after Narayanan et al. 2021, eq. 3):
@@ -40,9 +47,22 @@ double seconds(const std::function<void()>& f) {
 
 }  // namespace
 
-TrainSpeed measure_training(const BenchOptions& o, int64_t hidden) {
+ModelConfig bench_config(const BenchOptions& o, int64_t hidden) {
+  ModelConfig c;
+  c.vocab_size = o.vocab;
+  c.hidden_size = hidden;
+  c.num_layers = o.layers;
+  c.num_heads = std::max<int64_t>(hidden / 64, 2);
+  c.num_kv_heads = c.num_heads / 2;
+  c.intermediate_size = hidden * 4;  // as InternLM2-1.8B
+  c.max_position = o.sequence;
+  c.validate();
+  return c;
+}
+
+TrainSpeed measure_training(const BenchOptions& o, const ModelConfig& shape) {
   TrainSpeed out;
-  out.config = bench_config(o, hidden);
+  out.config = shape;
   Weights weights = make_weights(out.config, Head::kLanguage, o.dtype == "bf16" ? DType::kBF16 : DType::kF32);
   init_weights(weights, 1);
   Learner learner(std::move(weights), {}, Recompute::kNone);
@@ -50,7 +70,7 @@ TrainSpeed measure_training(const BenchOptions& o, int64_t hidden) {
   std::vector<int32_t> ids(static_cast<size_t>(o.sequence));
   Rng rng(1);
   for (int64_t done = 0; done < o.tokens; done += o.sequence) {
-    for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(static_cast<uint64_t>(o.vocab)));
+    for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(static_cast<uint64_t>(shape.vocab_size)));
     batch.add(ids.data(), o.sequence);
   }
   std::vector<int32_t> target(batch.ids.begin() + 1, batch.ids.end());
@@ -86,18 +106,22 @@ int run_bench_train(const BenchOptions& o) {
   Json j = Json::object();
   j["dtype"] = o.dtype, j["isa"] = cpu::isa_name(), j["threads"] = peak->threads;
   j["peak_flops"] = peak->rate.median, j["peak_how"] = peak->how, j["sequence"] = o.sequence, j["tokens"] = o.tokens;
-  for (int64_t hidden : o.hidden) {
-    TrainSpeed s = measure_training(o, hidden);
+  std::vector<ModelConfig> configs;
+  for (const std::string& name : o.shapes) configs.push_back(bench_shape(o, name));
+  if (configs.empty())
+    for (int64_t hidden : o.hidden) configs.push_back(bench_config(o, hidden));
+  for (const ModelConfig& config : configs) {
+    TrainSpeed s = measure_training(o, config);
     double median = s.seconds.median, mfu = s.model_flops / median / peak->rate.median;
     double other = s.other_flops / median / peak->rate.median, speed = static_cast<double>(o.tokens) / median;
-    table.rows.push_back({std::to_string(hidden), std::to_string(o.layers),
+    table.rows.push_back({std::to_string(config.hidden_size), std::to_string(config.num_layers),
                           fixed(static_cast<double>(s.config.num_params()) / 1e6, 1) + " M", fixed(median, 3) + " s",
                           fixed(s.seconds.low, 3) + "–" + fixed(s.seconds.high, 3),
                           fixed(s.update / median * 100, 0) + " %", fixed(speed, 0),
                           fixed(s.model_flops / median / 1e9, 0), fixed(mfu * 100, 1) + " %",
                           fixed(other * 100, 1) + " %"});
     Json row = Json::object();
-    row["hidden"] = hidden, row["layers"] = o.layers, row["parameters"] = s.config.num_params();
+    row["hidden"] = config.hidden_size, row["layers"] = config.num_layers, row["parameters"] = s.config.num_params();
     row["step_seconds"] = median, row["step_low"] = s.seconds.low, row["step_high"] = s.seconds.high;
     row["update_seconds"] = s.update, row["tokens_per_second"] = speed, row["mfu"] = mfu, row["megatron"] = other;
     j["sizes"].push(std::move(row));

@@ -1,6 +1,7 @@
-// puyu plan serve MODEL: what it takes, before anything is loaded.
+// puyu plan: what serving, training and data take, before anything is loaded. Here serving; plan.h has the others.
 #include <cstdio>
 
+#include "cli/plan.h"
 #include "cli/verbs.h"
 #include "engine/local_generator.h"
 #include "engine/pack_matrix.h"
@@ -22,6 +23,10 @@ struct Options {
 };
 
 constexpr const char* kHelp =
+    "puyu plan train CONFIG.toml    memory, step time and best layout of a training run; see puyu plan train --help\n"
+    "puyu plan data --bytes=100TB   time, memory and disk of cleaning a corpus; see puyu plan data --help\n"
+    "puyu plan published            the planner against published measurements; see puyu plan published --help\n"
+    "puyu plan serve MODEL          the rest of this page\n\n"
     "Says how much memory serving a model takes and how many tokens of context fit, without loading it. MODEL: a "
     "folder,\n"
     "a .gguf file, or a published size.\n\n"
@@ -29,12 +34,16 @@ constexpr const char* kHelp =
     "  puyu plan serve 20b --engine.weights=w4a8\n";
 
 int run(const std::vector<std::string>& argv) {
+  const std::vector<std::string> rest(argv.begin() + (argv.empty() ? 0 : 1), argv.end());
+  if (!argv.empty() && argv[0] == "train") return run_plan_train(rest);
+  if (!argv.empty() && argv[0] == "data") return run_plan_data(rest);
+  if (!argv.empty() && argv[0] == "published") return run_plan_published(rest);
   Options o;
   Fields f = list_fields(o);
   if (wants_help(argv, kPlanVerb, kHelp, f)) return 0;
   Args a = parse_args(argv, f);
   if (a.positional.size() != 2 || a.positional[0] != "serve")
-    throw UsageError("expected 'serve' and a MODEL (train and data are not there yet)");
+    throw UsageError("expected train CONFIG, data, serve MODEL or published");
   const std::string& model = a.positional[1];
   ModelConfig c;
   DType compute = DType::kBF16;
@@ -65,6 +74,7 @@ int run(const std::vector<std::string>& argv) {
 
 }  // namespace
 
-const Verb kPlanVerb = {"plan", "puyu plan serve MODEL [options]", "memory before a run", run};
+const Verb kPlanVerb = {"plan", "puyu plan train CONFIG|data|serve MODEL|published [options]",
+                        "memory and time before a run", run};
 
 }  // namespace puyu

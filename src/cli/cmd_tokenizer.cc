@@ -1,9 +1,10 @@
-// puyu tokenizer encode | decode | train.
+// puyu tokenizer encode | decode | train | report.
 #include <chrono>
 #include <cstdio>
 #include <deque>
 #include <iostream>
 #include <map>
+#include <tuple>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -11,7 +12,9 @@
 #include "cli/verbs.h"
 #include "data/compress.h"
 #include "data/reader.h"
+#include "data/tokenizer_report.h"
 #include "text/bpe_train.h"
+#include "text/langid.h"
 #include "text/tokenizer.h"
 
 namespace puyu {
@@ -26,10 +29,13 @@ constexpr const char* kHelp =
     "pages\n"
     "    vocab_size = 8192\n"
     "  Options of the file can be given on the command line too: --vocab_size=4096.\n"
+    "report says how MODEL fits the texts in PATHs: bytes per token and covered characters by language, pieces by "
+    "kind,\n  unused and longest ones. --against MODEL2 says the same of a second tokenizer.\n"
     "MODEL is a tokenizer file of ours, a SentencePiece BPE .model, a Hugging Face tokenizer.json, "
     "cl100k_base.tiktoken,\n"
     "or a folder that holds tokenizer.puyu, tokenizer.json or tokenizer.model.\n\n"
     "  puyu tokenizer train configs/tokenizer.toml --out tokenizer.puyu\n"
+    "  puyu tokenizer report tokenizer.puyu corpus/ --against internlm2/tokenizer.model\n"
     "  echo '你好，世界' | puyu tokenizer encode tokenizer.puyu | puyu tokenizer decode tokenizer.puyu\n";
 
 struct TokenizerOptions {
@@ -38,6 +44,7 @@ struct TokenizerOptions {
   bool specials = false;
   bool json_lines = false;
   std::string out = "tokenizer.puyu";
+  std::string against;
   template <class F>
   void fields(F&& f) {
     f("stats", stats, "encode: print totals instead of ids");
@@ -45,6 +52,7 @@ struct TokenizerOptions {
     f("specials", specials, "encode: special tokens in the text become their ids; decode: show special tokens");
     f("json_lines", json_lines, "encode: each line is a text in JSON, so that texts may hold line ends");
     f("out", out, "train: the file to write");
+    f("against", against, "report: a second tokenizer for the same texts");
   }
 };
 
@@ -142,15 +150,20 @@ class Documents {
       for (auto& path : list_files(input)) paths_.push_back(std::move(path));
   }
   bool next(std::string& text) {
+    std::string language;
+    return next(text, language);
+  }
+  // language: as the reader knows it, or empty.
+  bool next(std::string& text, std::string& language) {
     while (ready_.empty() && at_ < paths_.size()) {
       InputFile file{paths_[at_], "tokenizer", paths_[at_], "", 0};
       ++at_;
       read_documents(
-          file, options_, [&](Document&& d) { ready_.push_back(std::move(d.content)); },
+          file, options_, [&](Document&& d) { ready_.emplace_back(std::move(d.content), std::move(d.language)); },
           [&](ReadFailure&& f) { ++failures_[f.reason]; });
     }
     if (ready_.empty()) return false;
-    text = std::move(ready_.front());
+    std::tie(text, language) = std::move(ready_.front());
     ready_.pop_front();
     return true;
   }
@@ -162,7 +175,7 @@ class Documents {
   ReaderOptions options_;
   std::vector<std::string> paths_;
   size_t at_ = 0;
-  std::deque<std::string> ready_;
+  std::deque<std::pair<std::string, std::string>> ready_;  // text, language
   std::map<std::string, int64_t> failures_;
 };
 
@@ -178,6 +191,41 @@ int train(const std::string& config_path, const std::vector<std::string>& overri
   return 0;
 }
 
+int report(const std::vector<std::string>& arguments, const TokenizerOptions& o) {
+  constexpr size_t kBatchBytes = 8 << 20;
+  TrainConfig config;
+  config.inputs.assign(arguments.begin() + 1, arguments.end());
+  std::vector<std::pair<std::string, TokenizerReport>> reports;
+  for (const std::string& model : {arguments[0], o.against})
+    if (!model.empty()) reports.emplace_back(model, TokenizerReport(Tokenizer::load(model)));
+  Documents documents(config);
+  std::vector<std::string> texts, languages;
+  size_t bytes = 0;
+  auto flush = [&] {
+    for (auto& r : reports) r.second.add(texts, languages);
+    texts.clear(), languages.clear(), bytes = 0;
+  };
+  for (std::string text, language; !interrupted() && documents.next(text, language);) {
+    languages.push_back(language.empty() ? detect_language(text).code : language);
+    bytes += text.size();
+    texts.push_back(std::move(text));
+    if (bytes >= kBatchBytes) flush();
+  }
+  flush();
+  documents.report();
+  if (interrupted()) return 1;
+  if (reports[0].second.uses().empty()) fail("[tokenizer] expected texts in ", config.inputs[0], ", found none");
+  Json all = Json::array();
+  for (const auto& [name, r] : reports) {
+    Json j = r.json();
+    j["model"] = name;
+    if (o.json) all.push(std::move(j));
+    if (!o.json) std::printf("%s", r.text(name).c_str());
+  }
+  if (o.json) std::printf("%s\n", all.dump().c_str());
+  return 0;
+}
+
 int run(const std::vector<std::string>& argv) {
   TokenizerOptions o;
   Fields f = list_fields(o);
@@ -188,11 +236,16 @@ int run(const std::vector<std::string>& argv) {
   }
   const std::string action = argv.empty() ? "" : argv[0];
   const bool training = action == "train";
-  if (!training && action != "encode" && action != "decode") throw UsageError("expected encode, decode or train");
+  if (!training && action != "encode" && action != "decode" && action != "report")
+    throw UsageError("expected encode, decode, train or report");
   Args a = parse_args({argv.begin() + 1, argv.end()}, f, {}, training);
   if (training) {
     if (a.positional.size() != 1) throw UsageError("train: expected one CONFIG.toml");
     return train(a.positional[0], a.overrides, o);
+  }
+  if (action == "report") {
+    if (a.positional.size() < 2) throw UsageError("report: expected MODEL and files or folders with text");
+    return report(a.positional, o);
   }
   if (a.positional.empty() || a.positional.size() > 2)
     throw UsageError(action + ": expected MODEL and at most one FILE");
@@ -208,8 +261,10 @@ int run(const std::vector<std::string>& argv) {
 
 }  // namespace
 
-const Verb kTokenizerVerb = {"tokenizer",
-                             "puyu tokenizer encode MODEL [FILE] | decode MODEL [FILE] | train CONFIG.toml --out FILE",
-                             "text to ids and back; train a vocabulary", run};
+const Verb kTokenizerVerb = {
+    "tokenizer",
+    "puyu tokenizer encode MODEL [FILE] | decode MODEL [FILE] | train CONFIG.toml --out FILE | "
+    "report MODEL PATH...",
+    "text to ids and back; train a vocabulary", run};
 
 }  // namespace puyu

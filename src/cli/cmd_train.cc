@@ -1,6 +1,7 @@
 // puyu train CONFIG.toml --out runs/NAME: pre-training, by one process or by as many as mpirun or srun started.
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "base/file.h"
@@ -46,6 +47,7 @@ int train_on(Comm& world, const std::vector<std::string>& argv) {
   if (world.rank() > 0) std::this_thread::sleep_for(std::chrono::seconds(2));
   std::fprintf(stderr, "puyu train: rank %d: %s\n", world.rank(), what);
   world.abort(code);
+  std::abort();  // not reached: GCC 12 does not believe a virtual function
 }
 
 int run(const std::vector<std::string>& argv) {

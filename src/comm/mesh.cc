@@ -11,6 +11,11 @@ std::string why_not(const Mesh& m, int64_t ranks, const MeshLimits& limits) {
   if (m.ranks() != ranks) return cat(to_string(m), " = ", m.ranks(), " ranks, but ", ranks, " were started");
   if (limits.kv_heads % m.tensor != 0)
     return cat("the model's ", limits.kv_heads, " key/value heads cannot be split over ", m.tensor, " tensor ranks");
+  if (limits.ffn % m.tensor != 0)
+    return cat("the ", limits.ffn, " columns of the model's feed-forward cannot be split over ", m.tensor,
+               " tensor ranks");
+  if (limits.vocabulary % m.tensor != 0)
+    return cat("the model's vocabulary of ", limits.vocabulary, " cannot be split over ", m.tensor, " tensor ranks");
   if (m.pipeline > limits.layers)
     return cat("the model's ", limits.layers, " blocks cannot be split over ", m.pipeline, " pipeline ranks");
   return "";

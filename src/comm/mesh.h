@@ -21,9 +21,10 @@ struct Mesh {
 };
 std::string to_string(const Mesh& mesh);  // "2 data x 2 tensor x 1 pipeline"
 
-// What of the model a mesh must divide.
+// What of the model a mesh must divide. 0: not split by these tensor ranks.
 struct MeshLimits {
   int64_t kv_heads = 1, layers = 1;
+  int64_t ffn = 0, vocabulary = 0;
 };
 
 // The mesh for a job of so many ranks, data filled in. Error when the product is not `ranks` or the model cannot be

@@ -38,6 +38,15 @@ TEST(Mesh, AnImpossibleProductIsRefusedWithTheNearestOne) {
       refusal({0, 1, 32}, 32),
       "[mesh] the model's 24 blocks cannot be split over 32 pipeline ranks; the nearest possible mesh is 2 data x "
       "1 tensor x 16 pipeline");
+  const MeshLimits odd{12, 24, 1536, 50258};  // ffn = 512 * 3, vocabulary = 2 * 25129
+  EXPECT_EQ(
+      refusal({0, 4, 1}, 8, odd),
+      "[mesh] the model's vocabulary of 50258 cannot be split over 4 tensor ranks; the nearest possible mesh is 4 "
+      "data x 2 tensor x 1 pipeline");
+  EXPECT_EQ(refusal({0, 3, 1}, 6, {12, 24, 1024, 0}),
+            "[mesh] the 1024 columns of the model's feed-forward cannot be split over 3 tensor ranks; the nearest "
+            "possible mesh is 3 data x 2 tensor x 1 pipeline");
+  EXPECT_EQ(fit_mesh({0, 2, 1}, 8, odd), (Mesh{4, 2, 1}));
   EXPECT_NE(refusal({0, 0, 1}, 4).find("tensor: expected 1"), std::string::npos);
   EXPECT_NE(refusal({-1, 1, 1}, 4).find("data: expected 0"), std::string::npos);
   EXPECT_NE(refusal({int64_t{1} << 40, 1, 1}, 4).find("data: expected 0"), std::string::npos);

@@ -32,7 +32,8 @@ struct InputStream::State {
   z_stream gzip{};
   ZSTD_DCtx* zstd = nullptr;
 
-  explicit State(const std::string& path) : file(path), coding(coding_of(file.bytes())) {
+  State(const std::string& path, size_t offset)
+      : file(path), coding(coding_of(file.bytes().substr(std::min(offset, file.size())))), at(offset) {
     if (coding == Coding::kGzip) CHECK(inflateInit2(&gzip, 15 + 16) == Z_OK);
     if (coding == Coding::kZstd) CHECK((zstd = ZSTD_createDCtx()) != nullptr);
   }
@@ -89,7 +90,7 @@ struct InputStream::State {
   }
 };
 
-InputStream::InputStream(const std::string& path) : s_(std::make_unique<State>(path)) {}
+InputStream::InputStream(const std::string& path, size_t offset) : s_(std::make_unique<State>(path, offset)) {}
 InputStream::~InputStream() = default;
 
 bool InputStream::read(std::string& out) {
@@ -139,9 +140,9 @@ struct ZstdFile::State {
   AtomicFile file;
   std::string path, buffer;
   ZSTD_CCtx* zstd = ZSTD_createCCtx();
-  explicit State(const std::string& p) : file(p), path(p) {
+  State(const std::string& p, int level) : file(p), path(p) {
     CHECK(zstd != nullptr);
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, 3);
+    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_checksumFlag, 1);
     buffer.resize(ZSTD_CStreamOutSize());
   }
@@ -157,9 +158,13 @@ struct ZstdFile::State {
   }
 };
 
-ZstdFile::ZstdFile(const std::string& path) : s_(std::make_unique<State>(path)) {}
+ZstdFile::ZstdFile(const std::string& path, int level) : s_(std::make_unique<State>(path, level)) {}
 ZstdFile::~ZstdFile() = default;
 void ZstdFile::write(std::string_view text) { s_->compress(text, ZSTD_e_continue); }
+uint64_t ZstdFile::end_frame() {
+  s_->compress({}, ZSTD_e_end);
+  return s_->file.size();
+}
 void ZstdFile::commit() {
   s_->compress({}, ZSTD_e_end);
   s_->file.commit();

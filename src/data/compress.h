@@ -12,7 +12,8 @@ namespace puyu {
 
 class InputStream {
  public:
-  explicit InputStream(const std::string& path);  // Error when the file cannot be opened
+  // Error when the file cannot be opened. offset: where a frame or member begins.
+  explicit InputStream(const std::string& path, size_t offset = 0);
   ~InputStream();
   // Appends the next bytes (up to about 1 MiB) to out; false at the end or after damage.
   bool read(std::string& out);
@@ -33,9 +34,10 @@ class InputStream {
 // An atomic .zst file; the bytes depend on the text only.
 class ZstdFile {
  public:
-  explicit ZstdFile(const std::string& path);
+  explicit ZstdFile(const std::string& path, int level = 3);
   ~ZstdFile();
   void write(std::string_view text);
+  uint64_t end_frame();  // what follows can be read from here: gives the offset
   void commit();
 
  private:

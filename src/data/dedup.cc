@@ -1,160 +1,160 @@
 #include "data/dedup.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <numeric>
 
 #include "base/error.h"
-#include "base/rng.h"
-#include "data/words.h"
+#include "base/progress.h"
 
 namespace puyu {
 namespace {
 
-// h(x) = (a x + b mod 2^64) / 2^32 for 32-bit x: 2-independent (Dietzfelbinger's multiply-shift).
-struct Permutations {
-  std::array<uint64_t, kPermutations> a, b;
-  Permutations() {
-    Rng rng(128);
-    for (int i = 0; i < kPermutations; ++i) a[i] = rng.next() | 1, b[i] = rng.next();
-  }
-};
-
-// The 32-bit hashes of a text's n-grams; a text shorter than n words is one shingle.
-std::vector<uint32_t> shingles(std::string_view text, int ngram) {
-  std::vector<Word> words = split_words(text);
-  size_t n = std::min<size_t>(static_cast<size_t>(ngram), words.size());
-  std::vector<uint32_t> out;
-  if (n == 0) return out;
-  out.reserve(words.size());
-  for (size_t i = 0; i + n <= words.size(); ++i) {
-    uint64_t h = 0;
-    for (size_t k = 0; k < n; ++k) h = mix64(h ^ words[i + k].hash);
-    out.push_back(static_cast<uint32_t>(h >> 32));
-  }
-  std::sort(out.begin(), out.end());
-  out.erase(std::unique(out.begin(), out.end()), out.end());
-  return out;
-}
-
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__)
-__attribute__((target_clones("avx512f", "avx2", "default"), optimize("O3")))
-#endif
-void take_minima(const uint64_t* a, const uint64_t* b, const uint32_t* x, size_t n, uint32_t* out) {
-  for (size_t i = 0; i < n; ++i)
-    for (int p = 0; p < kPermutations; ++p) {
-      auto h = static_cast<uint32_t>((a[p] * x[i] + b[p]) >> 32);
-      out[p] = h < out[p] ? h : out[p];
-    }
-}
-
-// Better first: newer, longer, smaller id.
-bool survives_over(const DedupKey& a, const DedupKey& b) {
-  if (a.date != b.date) return a.date > b.date;
-  if (a.length != b.length) return a.length > b.length;
-  return a.id < b.id;
-}
-
-struct Clusters {  // union-find whose root is always the best document
-  const std::vector<DedupKey>& keys;
-  std::vector<int64_t> parent;
-  explicit Clusters(const std::vector<DedupKey>& k) : keys(k), parent(k.size()) {
-    std::iota(parent.begin(), parent.end(), 0);
-  }
-  int64_t find(int64_t i) {
-    while (parent[i] != i) i = parent[i] = parent[parent[i]];
-    return i;
-  }
-  void join(int64_t a, int64_t b) {
-    a = find(a), b = find(b);
-    if (a == b) return;
-    if (survives_over(keys[b], keys[a])) std::swap(a, b);
-    parent[b] = a;
-  }
-};
-
-// Calls fn on each run of equal hashes among `members` (hash, index), best document first.
-template <class F>
-void for_each_bucket(std::vector<std::pair<uint64_t, int64_t>>& members, const std::vector<DedupKey>& keys, F&& fn) {
-  std::sort(members.begin(), members.end(), [&](auto& a, auto& b) {
-    return a.first != b.first ? a.first < b.first : survives_over(keys[a.second], keys[b.second]);
-  });
-  for (size_t from = 0, to = 0; from < members.size(); from = to) {
-    while (to < members.size() && members[to].first == members[from].first) ++to;
-    if (to - from > 1) fn(from, to);
-  }
-}
-
-// Compares a bucket's documents with its first ones; a bucket full of dissimilar documents would be quadratic, so each
-// is held against at most 64 leaders.
-void join_bucket(const std::vector<std::pair<uint64_t, int64_t>>& members, size_t from, size_t to, double threshold,
-                 Clusters& clusters) {
-  std::vector<int64_t> leaders;
-  for (size_t i = from; i < to; ++i) {
-    int64_t doc = members[i].second;
-    for (int64_t leader : leaders)
-      if (clusters.find(leader) != clusters.find(doc) &&
-          similarity(clusters.keys[leader].signature, clusters.keys[doc].signature) >= threshold)
-        clusters.join(leader, doc);
-    if (leaders.size() < 64) leaders.push_back(doc);
-  }
-}
+constexpr size_t kMostLeaders = 64;
 
 }  // namespace
 
-Signature minhash(std::string_view text, int ngram) {
-  static const Permutations kP;
-  Signature s;
-  s.fill(0xffffffffu);
-  std::vector<uint32_t> x = shingles(text, ngram);
-  take_minima(kP.a.data(), kP.b.data(), x.data(), x.size(), s.data());
-  return s;
+Banding banding_of(const DedupOptions& o) {
+  if (!(o.threshold > 0 && o.threshold <= 1))
+    fail("[dedup] threshold must be above 0 and at most 1, got ", o.threshold);
+  if ((o.bands == 0) != (o.rows == 0)) fail("[dedup] give both bands and rows, or neither");
+  Banding b = o.bands ? Banding{o.bands, o.rows} : choose_banding(o.threshold);
+  if (b.bands < 1 || b.rows < 1 || b.bands > kPermutations || b.rows > kPermutations / b.bands)
+    fail("[dedup] bands x rows must be between 1 and ", kPermutations, ", got ", b.bands, " x ", b.rows);
+  return b;
 }
 
-double similarity(const Signature& a, const Signature& b) {
-  int same = 0;
-  for (int i = 0; i < kPermutations; ++i) same += a[i] == b[i];
-  return same / static_cast<double>(kPermutations);
+Preference survivor_rule(const std::string& name) {
+  auto longer = [](const DedupKey& a, const DedupKey& b) {
+    return a.length != b.length ? a.length > b.length : a.id < b.id;
+  };
+  if (name == "newest")
+    return [=](const DedupKey& a, const DedupKey& b) { return a.date != b.date ? a.date > b.date : longer(a, b); };
+  if (name == "oldest")  // an unknown date is no old one
+    return
+        [=](const DedupKey& a, const DedupKey& b) { return a.date != b.date ? a.date - 1 < b.date - 1 : longer(a, b); };
+  if (name == "longest") return longer;
+  if (name == "smallest_id") return [](const DedupKey& a, const DedupKey& b) { return a.id < b.id; };
+  fail("[dedup] survivor: expected newest, oldest, longest or smallest_id, got '", name, "'");
 }
 
-double exact_jaccard(std::string_view a, std::string_view b, int ngram) {
-  auto x = shingles(a, ngram), y = shingles(b, ngram);
-  std::vector<uint32_t> both;
-  std::set_intersection(x.begin(), x.end(), y.begin(), y.end(), std::back_inserter(both));
-  size_t all = x.size() + y.size() - both.size();
-  return all ? static_cast<double>(both.size()) / static_cast<double>(all) : 1.0;
+DedupPlan plan_dedup(int64_t documents, const DedupOptions& o, int workers) {
+  Banding b = banding_of(o);
+  survivor_rule(o.survivor);
+  DedupPlan p;
+  const int64_t most = o.memory_mb << 20;
+  const auto per_document = static_cast<int64_t>(sizeof(int64_t) + sizeof(Duplicate));
+  const int64_t clusters = documents * per_document;
+  if (clusters > most)
+    fail("[dedup] ", documents, " documents take ", (clusters >> 20) + 1, " MB for their clusters, dedup.memory_mb is ",
+         o.memory_mb);
+  BucketSpace space{most / std::max(1, workers) - documents / 8, "disk"};
+  p.parts = bucket_parts(documents, space);
+  int64_t sort = std::min(documents * kBucketRecordBytes, space.memory_bytes) * std::max(1, workers);
+  p.memory_bytes = std::max(clusters, sort);
+  p.disk_bytes = documents * static_cast<int64_t>(2 * (sizeof(DedupKey) + sizeof(Signature)) + 8ull * b.bands) +
+                 (p.parts > 1 ? documents * kBucketRecordBytes * workers : 0);
+  return p;
 }
 
-std::vector<Duplicate> find_duplicates(const std::vector<DedupKey>& keys, const DedupOptions& o) {
-  if (o.bands < 1 || o.rows < 1 || o.bands * o.rows > kPermutations)
-    fail("[dedup] bands x rows must be between 1 and ", kPermutations, ", got ", o.bands, " x ", o.rows);
-  std::vector<Duplicate> out(keys.size());
-  std::vector<std::pair<uint64_t, int64_t>> members;
-  for (size_t i = 0; i < keys.size(); ++i) members.emplace_back(keys[i].content.lo, i);
-  for_each_bucket(members, keys, [&](size_t from, size_t to) {
-    for (size_t i = from + 1; i < to; ++i) {
-      size_t first = from;
-      while (first < i && keys[members[first].second].content != keys[members[i].second].content) ++first;
-      if (first < i) out[members[i].second] = {members[first].second, 1.0, true};
+std::string format_plan(const DedupPlan& p, int64_t documents) {
+  return cat(documents, " documents: ", format_count(static_cast<double>(p.memory_bytes), "B"), " of memory, ",
+             format_count(static_cast<double>(p.disk_bytes), "B"), " of disk, ",
+             p.parts == 1 ? std::string("sorted in memory") : cat("sorted on disk in ", p.parts, " parts"));
+}
+
+std::vector<SimilarPair> exact_pairs(const DedupView& v, const DedupOptions& o, const BucketSpace& space) {
+  std::vector<SimilarPair> out;
+  Preference better = survivor_rule(o.survivor);
+  auto hash = [&](int64_t i, uint64_t& h) {
+    h = v.keys[i].content.hi;
+    return true;
+  };
+  for_each_bucket(v.count, space, hash, [&](const std::vector<int64_t>& members) {
+    // 64 equal bits of another text are next to impossible, but cheap to tell.
+    std::vector<int64_t> sorted = members;
+    std::sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) {
+      const DedupKey &x = v.keys[a], &y = v.keys[b];
+      return x.content != y.content ? x.content < y.content : better(x, y);
+    });
+    for (size_t i = 1, first = 0; i < sorted.size(); ++i) {
+      if (v.keys[sorted[i]].content != v.keys[sorted[first]].content)
+        first = i;
+      else
+        out.push_back({sorted[first], sorted[i]});
     }
   });
-  Clusters clusters(keys);
-  for (int band = 0; band < o.bands; ++band) {
-    members.clear();
-    for (size_t i = 0; i < keys.size(); ++i) {
-      if (out[i].exact) continue;
-      const uint32_t* rows = keys[i].signature.data() + band * o.rows;
-      auto bytes = static_cast<size_t>(o.rows) * sizeof(uint32_t);
-      members.emplace_back(hash64({reinterpret_cast<const char*>(rows), bytes}), i);
-    }
-    for_each_bucket(members, keys,
-                    [&](size_t from, size_t to) { join_bucket(members, from, to, o.threshold, clusters); });
-  }
-  for (size_t i = 0; i < keys.size(); ++i) {
-    int64_t root = clusters.find(static_cast<int64_t>(i));
-    if (out[i].exact || root == static_cast<int64_t>(i)) continue;
-    out[i] = {root, similarity(keys[i].signature, keys[root].signature), false};
-  }
   return out;
+}
+
+std::vector<SimilarPair> near_pairs(const DedupView& v, const uint64_t* hashes, const std::vector<bool>& skip,
+                                    const DedupOptions& o, const BucketSpace& space) {
+  std::vector<SimilarPair> out;
+  Preference better = survivor_rule(o.survivor);
+  auto hash = [&](int64_t i, uint64_t& h) {
+    h = hashes[i];
+    return !skip[static_cast<size_t>(i)] && has_shingles(v.signatures[i]);
+  };
+  for_each_bucket(v.count, space, hash, [&](const std::vector<int64_t>& members) {
+    std::vector<int64_t> sorted = members, leaders;
+    std::sort(sorted.begin(), sorted.end(), [&](int64_t a, int64_t b) { return better(v.keys[a], v.keys[b]); });
+    for (int64_t doc : sorted) {
+      bool alone = true;
+      for (int64_t leader : leaders) {
+        if (similarity(v.signatures[leader], v.signatures[doc]) < o.threshold) continue;
+        out.push_back({leader, doc});
+        alone = false;
+      }
+      if (alone && leaders.size() < kMostLeaders) leaders.push_back(doc);
+    }
+  });
+  return out;
+}
+
+Clusters::Clusters(const DedupView& view, const DedupOptions& options)
+    : view_(view),
+      better_(survivor_rule(options.survivor)),
+      parent_(static_cast<size_t>(view.count)),
+      twins_(static_cast<size_t>(view.count)) {
+  std::iota(parent_.begin(), parent_.end(), 0);
+}
+
+int64_t Clusters::find(int64_t i) {
+  while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
+  return i;
+}
+
+void Clusters::add_near(const SimilarPair& p) {
+  int64_t a = find(p.better), b = find(p.worse);
+  if (a == b) return;
+  if (better_(view_.keys[b], view_.keys[a])) std::swap(a, b);
+  parent_[b] = a;
+}
+
+std::vector<Duplicate> Clusters::finish() {
+  for (int64_t i = 0; i < view_.count; ++i) {
+    int64_t root = find(i);
+    if (twins_[i].exact || root == i) continue;
+    twins_[i] = {root, static_cast<float>(similarity(view_.signatures[i], view_.signatures[root])), false};
+  }
+  return std::move(twins_);
+}
+
+std::vector<Duplicate> find_duplicates(const DedupView& v, const DedupOptions& o) {
+  Banding b = banding_of(o);
+  BucketSpace space{o.memory_mb << 20, ""};
+  Clusters clusters(v, o);
+  std::vector<bool> skip(static_cast<size_t>(v.count));
+  for (const SimilarPair& p : exact_pairs(v, o, space)) {
+    clusters.add_exact(p);
+    skip[static_cast<size_t>(p.worse)] = true;
+  }
+  std::vector<uint64_t> hashes(static_cast<size_t>(v.count));
+  for (int band = 0; band < b.bands; ++band) {
+    for (int64_t i = 0; i < v.count; ++i) hashes[i] = band_hash(v.signatures[i], b, band);
+    for (const SimilarPair& p : near_pairs(v, hashes.data(), skip, o, space)) clusters.add_near(p);
+  }
+  return clusters.finish();
 }
 
 }  // namespace puyu

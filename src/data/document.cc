@@ -44,6 +44,24 @@ std::string document_id(std::string_view source, std::string_view path, size_t i
   return hex;
 }
 
+bool is_document_id(std::string_view text) {
+  return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+uint32_t date_number(const std::string& iso) {
+  int y = 0, m = 0, d = 0;
+  std::sscanf(iso.c_str(), "%4d-%2d-%2d", &y, &m, &d);
+  return static_cast<uint32_t>(y * 10000 + m * 100 + d);
+}
+
+Hash128 parse_id(const std::string& hex) {
+  Hash128 h{};
+  unsigned long long hi = 0, lo = 0;
+  std::sscanf(hex.c_str(), "%16llx%16llx", &hi, &lo);
+  h.hi = hi, h.lo = lo;
+  return h;
+}
+
 std::string to_json_line(const Document& d) {
   Json scores = Json::object();
   for (const auto& [name, value] : d.scores) scores[name] = value;

@@ -5,6 +5,10 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/hash.h"
 
 namespace puyu {
 
@@ -19,12 +23,16 @@ struct Document {
   std::string source;    // the name of the collection, "man-en"
   std::string url;       // where it came from: its address, or the file's path inside the source ("ls.1.gz")
   std::map<std::string, double> scores;
-  Format format = Format::kText;           // how it was read; not written
+  std::vector<std::pair<std::string, std::string>> pii;  // tag and what it stands for (pii.h); not written
+  Format format = Format::kText;                         // how it was read; not written
   std::map<std::string, int64_t> repairs;  // what reading had to change, by kind: "charset_guessed"; not written
 };
 
 // Stable for a source and place inside it: the same on every machine and in every run.
 std::string document_id(std::string_view source, std::string_view path, size_t index);
+bool is_document_id(std::string_view text);  // has the form of one
+Hash128 parse_id(const std::string& hex);
+uint32_t date_number(const std::string& iso);  // 20220901, what is missing 0
 
 std::string to_json_line(const Document& d);  // ends in a newline
 // Parses such a line, or any JSON object with its text in "content" or "text"; nullopt and a reason when it is not one:

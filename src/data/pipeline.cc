@@ -4,43 +4,26 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <set>
+#include <memory>
 
 #include "base/config.h"
 #include "base/log.h"
-#include "base/parallel.h"
-#include "base/progress.h"
 #include "base/signal.h"
 #include "data/compress.h"
+#include "data/examples.h"
+#include "data/judges.h"
+#include "data/pipeline_run.h"
 #include "data/stages.h"
+#include "data/work_array.h"
 
 namespace puyu {
 namespace {
 
-constexpr int kVersion = 2;  // raised when the same input and options give other bytes
+constexpr int kVersion = 4;  // raised when the same input and options give other bytes
 constexpr int64_t kUnitBytes = int64_t{1} << 20;
 constexpr size_t kUnitFiles = 256;
-
-struct Unit {
-  size_t first, last;  // files [first, last)
-  std::string key;     // hash of configuration, file names, sizes and times
-};
-
-uint32_t date_number(const std::string& iso) {
-  int y = 0, m = 0, d = 0;
-  std::sscanf(iso.c_str(), "%4d-%2d-%2d", &y, &m, &d);
-  return static_cast<uint32_t>(y * 10000 + m * 100 + d);
-}
-
-Hash128 parse_id(const std::string& hex) {
-  Hash128 h{};
-  unsigned long long hi = 0, lo = 0;
-  std::sscanf(hex.c_str(), "%16llx%16llx", &hi, &lo);
-  h.hi = hi, h.lo = lo;
-  return h;
-}
+constexpr size_t kBlockBytes = size_t{16} << 20;  // of a unit's documents: where reading may begin
 
 std::string hex_key(std::string_view text) {
   char out[17];
@@ -88,90 +71,106 @@ std::vector<Unit> cut_units(const std::vector<InputFile>& files, const std::stri
   return units;
 }
 
-struct Run {
-  const PipelineConfig& config;
-  std::vector<InputFile> files;
-  std::vector<Unit> units;
-  std::string dir;
-  std::string unit_path(size_t u, const char* ending) const { return cat(dir, "/work/", units[u].key, ending); }
+// The documents of a unit, in blocks that can be read from their beginning.
+class UnitDocuments {
+ public:
+  explicit UnitDocuments(const std::string& path) : file_(path, 1) {}  // level 1: it is read once and removed
+  void add(const std::string& line) {
+    if (in_block_ >= kBlockBytes) {
+      blocks_.push(Json::Array{Json(count_), Json(static_cast<int64_t>(file_.end_frame()))});
+      in_block_ = 0;
+    }
+    file_.write(line);
+    in_block_ += line.size(), ++count_;
+  }
+  Json commit() {
+    file_.commit();
+    return std::move(blocks_);
+  }
+
+ private:
+  ZstdFile file_;
+  Json blocks_ = Json::array();
+  int64_t count_ = 0;
+  size_t in_block_ = 0;
 };
 
-bool unit_is_done(const Run& run, size_t u) { return file_exists(run.unit_path(u, ".json")); }
-
-void run_unit(const Run& run, size_t u, Progress& progress) {
-  Stages stages(run.config);
-  ZstdFile docs(run.unit_path(u, ".docs.zst"));
+void run_unit(const Run& run, int64_t u) {
+  Stages stages(run.config, *run.judges);
+  UnitDocuments docs(run.unit_path(u, ".docs.zst"));
   std::vector<DedupKey> keys;
-  for (size_t f = run.units[u].first; f < run.units[u].last; ++f) {
+  std::vector<Signature> signatures;
+  std::unique_ptr<ZstdFile> pii;
+  if (run.judges->safety.masks()) pii = std::make_unique<ZstdFile>(run.unit_path(u, ".pii.zst"));
+  const bool near = has_stage(run.config, "near_duplicates");
+  const Unit& unit = run.units[static_cast<size_t>(u)];
+  for (size_t f = unit.first; f < unit.last; ++f) {
     read_documents(
         run.files[f], run.config.reader,
         [&](Document&& d) {
           if (!stages.process(d)) return;
+          std::string line = to_json_line(d);
           keys.push_back({parse_id(d.id), hash128(d.content), date_number(d.date),
-                          static_cast<uint32_t>(std::min<size_t>(d.content.size(), UINT32_MAX)),
-                          minhash(d.content, run.config.dedup.ngram)});
-          docs.write(to_json_line(d));
+                          static_cast<uint32_t>(std::min<size_t>(d.content.size(), UINT32_MAX)), line.size()});
+          if (near) signatures.push_back(minhash(d.content, run.config.dedup.ngram));
+          docs.add(line);
+          if (!d.pii.empty()) pii->write(pii_line(d));
         },
         [&](ReadFailure&& failure) { stages.fail(failure); });
-    progress.add(run.files[f].bytes);
     if (interrupted()) return;
   }
-  docs.commit();
+  Json blocks = docs.commit();
   ZstdFile ledger(run.unit_path(u, ".ledger.zst"));
   ledger.write(stages.ledger);
   ledger.commit();
-  std::string_view bytes(reinterpret_cast<const char*>(keys.data()), keys.size() * sizeof(DedupKey));
-  write_file(run.unit_path(u, ".keys"), bytes);
-  Json marker = Json::Object{{"documents", keys.size()}, {"keys", hex_key(bytes)}, {"funnel", to_json(stages.funnel)}};
+  if (pii) commit_private(*pii, run.unit_path(u, ".pii.zst"));
+  write_array(run.unit_path(u, ".keys"), keys);
+  write_array(run.unit_path(u, ".signatures"), signatures);
+  Json marker = Json::Object{
+      {"blocks", std::move(blocks)}, {"funnel", to_json(stages.funnel)}, {"examples", stages.examples.to_json()}};
   write_file(run.unit_path(u, ".json"), marker.dump());  // last: the unit is done when this is there
 }
 
-void run_units(const Run& run, int workers) {
-  int64_t bytes = 0;
-  std::vector<size_t> todo;
-  for (size_t u = 0; u < run.units.size(); ++u) {
-    if (unit_is_done(run, u)) continue;
-    todo.push_back(u);
-    for (size_t f = run.units[u].first; f < run.units[u].last; ++f) bytes += run.files[f].bytes;
-  }
-  if (todo.size() < run.units.size())
-    log_info("data: ", run.units.size() - todo.size(), " of ", run.units.size(), " units are done already");
-  Progress progress("read and filter", bytes, "B");
-  int before = num_threads();
-  set_num_threads(workers);
-  try {
-    parallel_for(static_cast<int64_t>(todo.size()), [&](int64_t i) {
-      if (!interrupted()) run_unit(run, todo[i], progress);
-    });
-  } catch (...) {
-    set_num_threads(before);
-    throw;
-  }
-  set_num_threads(before);
-  if (interrupted()) fail("[data] interrupted; the same command goes on where it stopped");
+}  // namespace
+
+TaskStage read_stage(const Run& run) {
+  auto bytes = [&run](int64_t u) {
+    int64_t sum = 0;
+    const Unit& unit = run.units[static_cast<size_t>(u)];
+    for (size_t f = unit.first; f < unit.last; ++f) sum += run.files[f].bytes;
+    return sum;
+  };
+  auto subject = [&run](int64_t u) {
+    const Unit& unit = run.units[static_cast<size_t>(u)];
+    return cat(run.files[unit.first].path,
+               unit.last - unit.first > 1 ? cat(" and ", unit.last - unit.first - 1, " more") : std::string());
+  };
+  return {"read",
+          static_cast<int64_t>(run.units.size()),
+          [&run](int64_t u) { return file_exists(run.unit_path(u, ".json")); },
+          [&run](int64_t u) { run_unit(run, u); },
+          bytes,
+          subject};
 }
 
-std::vector<DedupKey> read_keys(const Run& run, Funnel& funnel) {
-  std::vector<DedupKey> keys;
-  for (size_t u = 0; u < run.units.size(); ++u) {
-    Json marker = Json::parse(read_file(run.unit_path(u, ".json")), run.unit_path(u, ".json"));
-    funnel.merge(funnel_from_json(marker.at("funnel")));
-    std::string bytes = read_file(run.unit_path(u, ".keys"));
-    size_t n = static_cast<size_t>(marker.at("documents").as_int()), old = keys.size();
-    if (bytes.size() != n * sizeof(DedupKey) || hex_key(bytes) != marker.at("keys").as_string())
-      fail("[data] ", run.unit_path(u, ".keys"), ": checksum mismatch; delete ", run.dir, "/work and run again");
-    keys.resize(old + n);
-    if (n) std::memcpy(static_cast<void*>(keys.data() + old), bytes.data(), bytes.size());
-  }
-  return keys;
-}
-
-void check_ids(const std::vector<DedupKey>& keys) {
-  std::vector<Hash128> ids;
-  for (const DedupKey& k : keys) ids.push_back(k.id);
-  std::sort(ids.begin(), ids.end());
-  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end())
-    fail("[data] two inputs give documents of the same source and path; name the sources apart with [[source]]");
+void prepare_folder(const Run& run) {
+  namespace fs = std::filesystem;
+  const std::string plan = run.dir + "/work/plan.json";
+  make_directories(run.dir + "/work");
+  // What a killed process was writing lies beside its target under a temporary name.
+  std::vector<fs::path> left_over;
+  for (const auto& e : fs::recursive_directory_iterator(run.dir))
+    if (e.path().filename().string().find(".tmp-") != std::string::npos) left_over.push_back(e.path());
+  for (const fs::path& path : left_over) fs::remove(path);
+  if (file_exists(plan) && Json::parse(read_file(plan), plan).get("key", std::string()) == run.key) return;
+  fs::remove(run.dir + "/run.json");
+  fs::remove_all(run.dir + "/work/merge");
+  for (const auto& e : fs::directory_iterator(run.dir))
+    if (std::string name = e.path().filename().string(); name.starts_with("docs-") || name.starts_with("pii-key"))
+      fs::remove(e.path());
+  PipelineConfig shown = run.config;
+  write_file(run.dir + "/work/config.toml", to_toml(list_fields(shown)));
+  write_file(plan, Json(Json::Object{{"key", run.key}}).dump() + "\n");
 }
 
 std::string id_hex(const Hash128& h) {
@@ -181,59 +180,10 @@ std::string id_hex(const Hash128& h) {
   return hex;
 }
 
-// The output shards: a new one whenever the last is full.
-class CorpusWriter {
- public:
-  CorpusWriter(std::string dir, int64_t shard_bytes) : dir_(std::move(dir)), most_(shard_bytes) {}
-  void add(const std::string& line) {
-    if (!file_) open();
-    file_->write(line);
-    bytes_ += static_cast<int64_t>(line.size());
-    if (bytes_ >= most_) commit();
-  }
-  void commit() {
-    if (!file_ && count_ == 0) open();  // an empty corpus is a file too
-    if (file_) file_->commit();
-    file_.reset();
-    bytes_ = 0;
-  }
-
- private:
-  void open() {
-    char name[32];
-    std::snprintf(name, sizeof name, "/docs-%05d.jsonl.zst", count_++);
-    file_ = std::make_unique<ZstdFile>(dir_ + name);
-  }
-  std::string dir_;
-  int64_t most_, bytes_ = 0;
-  int count_ = 0;
-  std::unique_ptr<ZstdFile> file_;
-};
-
-// Counts the document in its duplicate stages; true when it stays.
-bool keep_document(const Document& d, const Duplicate& twin, const std::vector<DedupKey>& keys, double threshold,
-                   Funnel& funnel, std::string& ledger) {
-  auto bytes = static_cast<int64_t>(d.content.size());
-  for (bool exact : {true, false}) {
-    Stage& s = funnel.stage(exact ? "exact_duplicates" : "near_duplicates");
-    s.in.add(bytes);
-    if (twin.survivor >= 0 && twin.exact == exact) {
-      const char* rule = exact ? "same_text" : "similar_text";
-      s.dropped[rule].add(bytes);
-      ledger +=
-          ledger_line(d, s.name.c_str(), "drop", rule, twin.similarity, threshold, id_hex(keys[twin.survivor].id));
-      return false;
-    }
-    s.kept.add(bytes);
-  }
-  funnel.languages[language_group(d.language)].add(bytes);
-  funnel.sources[d.source].add(bytes);
-  return true;
-}
-
-void each_line(const std::string& path, const std::function<void(const std::string&)>& fn) {
-  InputStream in(path);
-  for (std::string line; in.read_line(line);) fn(line);
+void each_line(const std::string& path, size_t offset, const std::function<bool(const std::string&)>& fn) {
+  InputStream in(path, offset);
+  for (std::string line; in.read_line(line);)
+    if (!fn(line)) return;
   if (!in.damage().empty()) fail("[data] ", path, ": ", in.damage(), "; delete it and run 'puyu data run' again");
 }
 
@@ -244,35 +194,56 @@ Document parse_line(const std::string& line, const std::string& path) {
   return std::move(*d);
 }
 
-Funnel merge_units(const Run& run) {
-  Funnel funnel;
-  for (const char* name : {"read", "normalise", "language", "filter", "exact_duplicates", "near_duplicates"})
-    funnel.stage(name);
-  std::vector<DedupKey> keys = read_keys(run, funnel);
-  check_ids(keys);
-  std::vector<Duplicate> twins = find_duplicates(keys, run.config.dedup);
-  CorpusWriter corpus(run.dir, run.config.shard_bytes);
-  ZstdFile ledger(run.dir + "/ledger.jsonl.zst");
-  Progress progress("write the corpus", static_cast<int64_t>(keys.size()), "doc");
-  size_t at = 0;
-  std::string lines;
-  for (size_t u = 0; u < run.units.size(); ++u) {
-    each_line(run.unit_path(u, ".ledger.zst"), [&](const std::string& line) { ledger.write(line + "\n"); });
-    std::string path = run.unit_path(u, ".docs.zst");
-    each_line(path, [&](const std::string& line) {
-      lines.clear();
-      if (keep_document(parse_line(line, path), twins[at++], keys, run.config.dedup.threshold, funnel, lines))
-        corpus.add(line + "\n");
-      ledger.write(lines);
-      progress.add(1);
-    });
-  }
-  corpus.commit();
-  ledger.commit();
-  return funnel;
+namespace {
+
+// `safe`, `quality` and `decontaminate` are on when lists or models are named for them; the others always.
+bool is_configured(const PipelineConfig& c, std::string_view stage) {
+  if (stage == "safe") return !c.safe.domains.empty() || !c.safe.words.empty() || !c.safe.pii.empty();
+  if (stage == "quality") return !c.quality.classifier.empty() || !c.quality.perplexity.empty();
+  if (stage == "decontaminate") return !c.decontaminate.benchmarks.empty();
+  return true;
+}
+
+bool is_named(const PipelineConfig& c, std::string_view stage) {
+  return std::find(c.stages.begin(), c.stages.end(), stage) != c.stages.end();
+}
+
+void check_config(const PipelineConfig& c) {
+  const std::vector<std::string> known = PipelineConfig().stages;  // all of them
+  std::string list;
+  for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+  for (const std::string& name : c.stages)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      fail("[data] stages: no stage '", name, "'; they are ", list);
+  for (const char* name : {"safe", "quality", "decontaminate"})
+    if (is_configured(c, name) && !is_named(c, name))
+      fail("[data] stages: ", name, " has lists or models but does not run; name it in stages or leave them out");
+  banding_of(c.dedup);
+  survivor_rule(c.dedup.survivor);
 }
 
 }  // namespace
+
+// For its owner's eyes.
+void commit_private(ZstdFile& file, const std::string& path) {
+  file.commit();
+  std::filesystem::permissions(path, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+}
+
+bool has_stage(const PipelineConfig& config, const char* name) {
+  return is_named(config, name) && is_configured(config, name);
+}
+
+Run open_run(const PipelineConfig& config, const std::string& dir) {
+  check_config(config);
+  auto judges = std::make_shared<const Judges>(config);
+  Run run{config, dir, list_inputs(config), {}, "", judges};
+  run.units = cut_units(run.files, options_text(config) + judges->key());
+  std::string keys;
+  for (const Unit& u : run.units) keys += u.key;
+  run.key = hex_key(keys);
+  return run;
+}
 
 std::vector<InputFile> list_inputs(const PipelineConfig& config) {
   namespace fs = std::filesystem;
@@ -311,31 +282,18 @@ std::vector<InputFile> list_inputs(const PipelineConfig& config) {
 }
 
 Funnel run_pipeline(const PipelineConfig& config, const std::string& out_dir, int workers) {
-  std::string options = options_text(config);
-  Run run{config, list_inputs(config), {}, out_dir};
-  run.units = cut_units(run.files, options);
-  std::string keys;
-  for (const Unit& u : run.units) keys += u.key;
-  std::string key = hex_key(keys), marker = out_dir + "/run.json";
-  if (file_exists(marker)) {
-    Json done = Json::parse(read_file(marker), marker);
-    if (done.get("key", std::string()) == key) {
-      log_info("data: ", out_dir, " is complete, nothing to do");
-      return funnel_from_json(Json::parse(read_file(out_dir + "/funnel.json"), out_dir + "/funnel.json"));
-    }
-    std::filesystem::remove(marker);
+  Run run = open_run(config, out_dir);
+  run.concurrency = workers;
+  std::string marker = out_dir + "/run.json", funnel = out_dir + "/funnel.json";
+  auto result = [&] { return funnel_from_json(Json::parse(read_file(funnel), funnel)); };
+  if (file_exists(marker) && Json::parse(read_file(marker), marker).get("key", std::string()) == run.key) {
+    log_info("data: ", out_dir, " is complete, nothing to do");
+    return result();
   }
-  make_directories(out_dir + "/work");
-  for (const auto& e : std::filesystem::directory_iterator(out_dir))
-    if (e.path().filename().string().starts_with("docs-")) std::filesystem::remove(e.path());
-  run_units(run, workers);
-  Funnel funnel = merge_units(run);
-  write_file(out_dir + "/funnel.json", to_json(funnel).dump(2) + "\n");
-  PipelineConfig shown = config;
-  Json done = Json::Object{{"key", key}, {"config", to_json(list_fields(shown))}};
-  write_file(marker, done.dump(2) + "\n");
+  prepare_folder(run);
+  for (const char* name : kStageNames) run_stage(stage_tasks(run, name), workers);
   std::filesystem::remove_all(out_dir + "/work");
-  return funnel;
+  return result();
 }
 
 std::vector<std::string> corpus_shards(const std::string& dir) {
@@ -349,28 +307,51 @@ std::vector<std::string> corpus_shards(const std::string& dir) {
 
 void for_each_document(const std::string& dir, const std::function<void(Document&&)>& fn) {
   for (const std::string& path : corpus_shards(dir))
-    each_line(path, [&](const std::string& line) { fn(parse_line(line, path)); });
+    each_line(path, 0, [&](const std::string& line) {
+      fn(parse_line(line, path));
+      return true;
+    });
 }
+
+namespace {
+
+// The duplicates that were dropped for a document.
+std::string explain_survivor(const std::string& run_dir, const std::string& id) {
+  std::string out;
+  each_line(run_dir + "/ledger.jsonl.zst", 0, [&](const std::string& line) {
+    if (line.find(id) == std::string::npos) return true;
+    Json j = Json::parse(line, "ledger");
+    if (j.get("of", std::string()) != id) return true;
+    out += cat("  stands for ", j.at("id").as_string(), " ", j.at("source").as_string(), "/", j.at("url").as_string(),
+               ", similarity ", j.at("value").as_double(), "\n");
+    return true;
+  });
+  return out;
+}
+
+}  // namespace
 
 std::string explain_document(const std::string& run_dir, const std::string& id_or_url) {
   std::string out;
-  bool dropped = false;
-  each_line(run_dir + "/ledger.jsonl.zst", [&](const std::string& line) {
-    if (line.find(id_or_url) == std::string::npos) return;
+  each_line(run_dir + "/ledger.jsonl.zst", 0, [&](const std::string& line) {
+    if (line.find(id_or_url) == std::string::npos) return true;
     Json j = Json::parse(line, "ledger");
     std::string id = j.at("id").as_string(), url = j.at("url").as_string();
-    if (id != id_or_url && url != id_or_url && j.at("source").as_string() + "/" + url != id_or_url) return;
+    if (id != id_or_url && url != id_or_url && j.at("source").as_string() + "/" + url != id_or_url) return true;
     bool drop = j.at("action").as_string() == "drop";
-    dropped |= drop;
     out += cat(id, " ", j.at("source").as_string(), "/", url, ": ", drop ? "dropped" : "changed", " in ",
                j.at("stage").as_string(), " by ", j.at("rule").as_string(), ", value ", j.at("value").as_double(),
                ", limit ", j.at("limit").as_double());
     if (const Json* of = j.find("of")) out += " (kept instead: " + of->as_string() + ")";
     out += "\n";
+    return true;
   });
   for_each_document(run_dir, [&](Document&& d) {
-    if (d.id == id_or_url || d.url == id_or_url || d.source + "/" + d.url == id_or_url)
-      out += cat(d.id, " ", d.source, "/", d.url, ": kept, ", d.language, ", ", d.content.size(), " bytes\n");
+    if (d.id == id_or_url || d.url == id_or_url || d.source + "/" + d.url == id_or_url) {
+      out += cat(d.id, " ", d.source, "/", d.url, ": kept, ", d.language, ", ", d.content.size(), " bytes");
+      for (const auto& [name, score] : d.scores) out += cat(", ", name, " ", score);
+      out += "\n" + explain_survivor(run_dir, d.id);
+    }
   });
   return out;
 }

@@ -2,17 +2,22 @@
 #include "data/pipeline.h"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/rng.h"
 #include "base/temp_dir_test_util.h"
 #include "data/compress.h"
+#include "data/pipeline_run.h"
 
 namespace puyu {
 namespace {
@@ -73,6 +78,22 @@ struct PipelineTest : ::testing::Test {
   }
 };
 
+std::string json_text(const std::string& text) {
+  std::string quoted = Json(text).dump();
+  return quoted.substr(1, quoted.size() - 2);
+}
+
+// Completion markers of all stages.
+size_t markers(const std::string& out) {
+  size_t n = 0;
+  for (const char* folder : {"/work", "/work/merge"}) {
+    std::error_code gone;
+    for (fs::directory_iterator it(out + folder, gone), end; !gone && it != end; it.increment(gone))
+      n += it->path().extension() == ".json" || it->path().filename().string().starts_with("pairs-");
+  }
+  return n;
+}
+
 void expect_adds_up(const Funnel& f) {
   ASSERT_EQ(f.stages.size(), 6u);
   for (size_t i = 0; i < f.stages.size(); ++i) {
@@ -130,6 +151,134 @@ TEST_F(PipelineTest, FinishedRunsAndUnitsAreReused) {
   EXPECT_EQ(fs::last_write_time(dir + "/out/docs-00000.jsonl.zst"), time);
   config.en.min_words = 1000;  // other rules: made anew
   EXPECT_EQ(run_pipeline(config, dir + "/out", 2).languages["en"].documents, 0);
+}
+
+// Killed with SIGKILL again and again, the run ends with the bytes of a straight one, and what was done stays done.
+TEST_F(PipelineTest, KilledRunsGoOnToTheSameBytes) {
+  put_corpus();
+  for (int i = 0; i < 40; ++i) {  // units of their own
+    std::string lines;
+    for (int k = 0; k < 40; ++k) lines += "{\"text\": \"" + json_text(story(1000 + i * 40 + k % 20)) + "\"}\n";
+    put(cat("big/", i, ".jsonl"), lines + std::string(600000, ' ') + "\n");
+  }
+  config.shard_bytes = 100000;
+  run_pipeline(config, dir + "/whole", 2);
+  const std::string out = dir + "/killed";
+  size_t done_before = 0;
+  int kills = 0;
+  for (int round = 0; round < 60 && !file_exists(out + "/run.json"); ++round) {
+    pid_t pid = fork();
+    if (pid == 0) {
+      setpgid(0, 0);  // with its workers
+      try {
+        run_pipeline(config, out, 2);
+      } catch (const std::exception&) { _exit(1); }
+      _exit(0);
+    }
+    setpgid(pid, pid);
+    // Killed when a few more markers are there than before.
+    int status = 0;
+    while (waitpid(pid, &status, WNOHANG) == 0) {
+      if (markers(out) >= done_before + 5) {
+        kill(-pid, SIGKILL);
+        waitpid(pid, &status, 0);
+        ++kills;
+        break;
+      }
+      usleep(500);
+    }
+    ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    if (file_exists(out + "/run.json")) break;
+    size_t done = markers(out);
+    EXPECT_GE(done, done_before);
+    done_before = done;
+  }
+  EXPECT_GE(kills, 3);
+  // The reading of what was killed is not done again.
+  run_pipeline(config, out, 2);
+  EXPECT_EQ(output(dir + "/whole"), output(out));
+}
+
+TEST_F(PipelineTest, DoneTasksAreNotRunAgain) {
+  put_corpus();
+  puyu::Run run = open_run(config, dir + "/out");
+  prepare_folder(run);
+  TaskStage read = stage_tasks(run, "read");
+  ASSERT_GE(read.count, 2);
+  EXPECT_EQ(run_tasks(read, {1}, 1).tasks, 1);
+  EXPECT_EQ(run_stage(read, 3).tasks, read.count - 1);
+  EXPECT_EQ(run_stage(read, 3).tasks, 0);
+  // A damaged piece of work is found by its checksum.
+  std::string path = run.unit_path(0, ".keys"), bytes = read_file(path);
+  bytes[bytes.size() / 2] ^= 1;
+  write_file(path, bytes);
+  try {
+    run_stage(stage_tasks(run, "gather"), 1);
+    FAIL() << "expected an error";
+  } catch (const Error& e) { EXPECT_NE(std::string(e.what()).find(path), std::string::npos) << e.what(); }
+}
+
+// Duplicate search alone on corpora of ours: ids stay, and sharding of the input changes nothing.
+TEST_F(PipelineTest, DedupAloneKeepsIdsAndDoesNotSeeShards) {
+  put_corpus();
+  config.stages = {"normalise", "language", "filter"};
+  for (int64_t bytes : {int64_t{1} << 30, int64_t{20000}}) {
+    config.shard_bytes = bytes;
+    run_pipeline(config, dir + (bytes == 20000 ? "/many" : "/one"), 2);
+  }
+  ASSERT_EQ(corpus_shards(dir + "/one").size(), 1u);
+  ASSERT_GE(corpus_shards(dir + "/many").size(), 16u);
+  std::set<std::string> ids;
+  for_each_document(dir + "/one", [&](Document&& d) { ids.insert(d.id); });
+  PipelineConfig alone;
+  alone.stages = {"exact_duplicates", "near_duplicates"};
+  alone.reader.keep_ids = true;
+  for (std::string from : {"one", "many"}) {
+    alone.input = corpus_shards(dir + "/" + from);
+    for (int workers : {1, 2, 7}) run_pipeline(alone, cat(dir, "/", from, workers), workers);
+  }
+  auto want = output(dir + "/one1");
+  ASSERT_EQ(want.size(), 5u);
+  for (std::string other : {"/one2", "/one7", "/many1", "/many2", "/many7"}) {
+    auto got = output(dir + other);
+    for (const char* file : {"/docs-00000.jsonl.zst", "/clusters.jsonl.zst", "/examples.json", "/funnel.json"})
+      EXPECT_EQ(want[file], got[file]) << other << file;
+  }
+  int64_t kept = 0;
+  for_each_document(dir + "/one1", [&](Document&& d) { kept += static_cast<int64_t>(ids.count(d.id)); });
+  // The clusters say who went for whom.
+  InputStream clusters(dir + "/one1/clusters.jsonl.zst");
+  int64_t dropped = 0;
+  for (std::string line; clusters.read_line(line);) {
+    Json cluster = Json::parse(line);
+    for (const Json& m : cluster.at("dropped").as_array()) {
+      ++dropped;
+      EXPECT_GE(m.at("similarity").as_double(), 0.7);
+    }
+  }
+  EXPECT_GT(dropped, 20);
+  EXPECT_EQ(dropped + kept, static_cast<int64_t>(ids.size()));
+}
+
+TEST(Executor, ADeadWorkerIsNamed) {
+  TaskStage stage{"doomed",
+                  6,
+                  [](int64_t) { return false; },
+                  [](int64_t i) {
+                    if (i == 4) raise(SIGKILL);
+                  },
+                  [](int64_t) { return 1; },
+                  [](int64_t i) { return cat("file ", i); }};
+  try {
+    run_stage(stage, 2);
+    FAIL() << "expected an error";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("signal 9 (Killed) at task 4: file 4"), std::string::npos) << e.what();
+  }
+  stage.run = [](int64_t i) {
+    if (i == 3) throw Error("[test] task three is broken");
+  };
+  for (int workers : {1, 3}) EXPECT_THROW(run_stage(stage, workers), Error);
 }
 
 TEST_F(PipelineTest, DamageHasAReason) {

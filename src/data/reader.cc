@@ -86,7 +86,7 @@ void read_jsonl(Reading& r, InputStream& in) {
       r.fail_as(std::move(base), reason, line.size());
       continue;
     }
-    d->id = base.id, d->source = base.source;
+    if (!r.options.keep_ids || d->source.empty() || !is_document_id(d->id)) d->id = base.id, d->source = base.source;
     if (d->url.empty()) d->url = cat(r.file.name, "#", r.index - 1);
     if (!base.language.empty()) d->language = base.language;
     std::string content = std::move(d->content);

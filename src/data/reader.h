@@ -21,10 +21,13 @@ struct ReaderOptions {
   int64_t max_file_bytes = int64_t{64} << 20;
   int64_t max_record_bytes = int64_t{64} << 20;
   int64_t split_bytes = 65536;
+  bool keep_ids = false;
   template <class F>
   void fields(F&& f) {
     f("max_file_bytes", max_file_bytes, "larger files are refused, JSONL and web archives excepted");
     f("max_record_bytes", max_record_bytes, "larger lines of JSONL and records of web archives are refused");
+    f("keep_ids", keep_ids,
+      "documents of a corpus of ours (JSONL with id and source) keep both; else they are made anew");
     f("split_bytes", split_bytes, "texts longer than this are cut at blank lines into several documents; 0: never");
   }
 };

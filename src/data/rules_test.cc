@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/utf8.h"
 #include "data/filter.h"
+#include "data/judges.h"
 #include "data/pipeline.h"
 #include "data/stages.h"
 
@@ -204,7 +205,8 @@ TEST(LineRules, ADocumentThatLosesTooManyWordsIsDropped) {
   config.en = FilterRules{};
   config.en.lines.numeric = true, config.en.lines.max_removed_words = 0.05;
   auto kept = [&](size_t removed) {
-    Stages stages(config);
+    Judges judges(config);
+    Stages stages(config, judges);
     Document d;
     d.language = "en";
     d.content = rep("word ", 95) + "\n" + rep("1 ", removed);

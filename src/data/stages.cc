@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data/judges.h"
 #include "text/langid.h"
 #include "text/unicode.h"
 
@@ -18,6 +19,8 @@ std::string ledger_line(const Document& d, const char* stage, const char* action
 bool Stages::drop(Stage& s, const Document& d, const std::string& rule, double value, double limit, int64_t bytes) {
   s.dropped[rule].add(bytes);
   ledger += ledger_line(d, s.name.c_str(), "drop", rule, value, limit);
+  if (examples.wants(s.name, rule, d))
+    examples.add(s.name, rule, d, judges_.safety.masked(example_text(d)), value, limit);
   return false;
 }
 
@@ -93,7 +96,9 @@ bool Stages::process(Document& d) {
   s.in.add(static_cast<int64_t>(d.content.size()));
   s.kept.add(static_cast<int64_t>(d.content.size()));
   for (const auto& [kind, count] : d.repairs) change(s, d, kind, count);
-  return normalise(d) && identify(d) && filter(d);
+  auto runs = [&](const char* name) { return has_stage(config_, name); };
+  return (!runs("normalise") || normalise(d)) && (!runs("language") || identify(d)) && (!runs("filter") || filter(d)) &&
+         (!runs("safe") || safe(d)) && (!runs("quality") || quality(d)) && (!runs("decontaminate") || decontaminate(d));
 }
 
 }  // namespace puyu

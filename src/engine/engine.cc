@@ -343,7 +343,6 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
     if (i == 0 || rows[i].id != rows[i - 1].id) first.push_back(i);
   // Penalties and masks work in place, the log-probs are those of the untouched logits.
   Tensor work = activations_.alloc(DType::kF32, {n, V});
-  std::copy_n(logits.as<float>(), n * V, work.as<float>());
   parallel_for(static_cast<int64_t>(first.size()), [&](int64_t s) {
     const size_t begin = first[static_cast<size_t>(s)];
     for (size_t i = begin; i < rows.size() && rows[i].id == rows[begin].id; ++i) {
@@ -351,7 +350,9 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
         out[i].id = scheduler_.tokens(rows[i].id)[rows[i].history];
         continue;
       }
-      out[i].id = choose_one(rows[i], {work.as<float>() + static_cast<int64_t>(i) * V, static_cast<size_t>(V)});
+      float* own = work.as<float>() + static_cast<int64_t>(i) * V;
+      std::copy_n(logits.as<float>() + static_cast<int64_t>(i) * V, V, own);
+      out[i].id = choose_one(rows[i], {own, static_cast<size_t>(V)});
       if (!next_is_due(rows[i], out[i].id)) break;
     }
   });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <map>
 #include <vector>
@@ -130,13 +131,32 @@ std::vector<int32_t> most_likely(std::span<const float> logits, int n) {
   return ids;
 }
 
+// The largest number, in pieces that fit vector registers; NaN never wins. -infinity when there is none.
+static float largest(std::span<const float> x) {
+  typedef float Four __attribute__((vector_size(16)));
+  constexpr float kLeast = -std::numeric_limits<float>::infinity();
+  Four m[4] = {{kLeast, kLeast, kLeast, kLeast}, m[0], m[0], m[0]};
+  size_t i = 0;
+  for (; i + 16 <= x.size(); i += 16)
+    for (size_t j = 0; j < 4; ++j) {
+      Four v;
+      std::memcpy(&v, x.data() + i + 4 * j, sizeof v);
+      m[j] = v > m[j] ? v : m[j];
+    }
+  float best = kLeast;
+  for (const Four& four : m)
+    for (int j = 0; j < 4; ++j) best = std::max(best, four[j]);
+  for (; i < x.size(); ++i) best = x[i] > best ? x[i] : best;
+  return best;
+}
+
 int32_t sample(std::span<float> logits, std::span<const int32_t> used, const SamplingOptions& o, Rng rng) {
   if (o.repetition_penalty != 1) penalise(logits, used, static_cast<float>(o.repetition_penalty));
-  const auto best = std::max_element(logits.begin(), logits.end());
-  if (*best == -std::numeric_limits<float>::infinity()) return -1;
+  const float max = largest(logits);
+  if (max == -std::numeric_limits<float>::infinity()) return -1;
   // Below this temperature every weight but the best one's would be zero or the division would overflow.
-  if (o.temperature < 1e-4) return static_cast<int32_t>(best - logits.begin());
-  const float max = *best, scale = static_cast<float>(1 / o.temperature);
+  if (o.temperature < 1e-4) return static_cast<int32_t>(std::find(logits.begin(), logits.end(), max) - logits.begin());
+  const float scale = static_cast<float>(1 / o.temperature);
   static thread_local std::vector<Candidate> c;
   c.resize(logits.size());
   for (size_t i = 0; i < c.size(); ++i) c[i] = {std::exp((logits[i] - max) * scale), static_cast<int32_t>(i)};

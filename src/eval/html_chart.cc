@@ -17,6 +17,17 @@ constexpr double kWidth = 880, kHeight = 320, kLeft = 58, kRight = 14, kTop = 24
 constexpr double kPlotWidth = kWidth - kLeft - kRight, kPlotHeight = kHeight - kTop - kBottom;
 constexpr size_t kSmoothFrom = 400;  // a line of more points is drawn pale, its running mean over it
 
+// Of a chart that stands alone: what html_style.cc says of charts, in fewer words.
+constexpr const char* kChartStyle = R"css(
+.chart { --page: #fff; --ink: #22252a; --soft: #646b75; --grid: #ecebe7; font: 12px system-ui, sans-serif; }
+.c0 { --c: #2f6fb7; } .c1 { --c: #c8622a; } .c2 { --c: #2a8c6a; } .c3 { --c: #9a4f9e; } .c4 { --c: #a98511; } .c5 { --c: #6b7280; }
+@media (prefers-color-scheme: dark) { .chart { --page: #1c1f23; --ink: #e4e6e9; --soft: #9aa2ad; --grid: #33383f; }
+.c0 { --c: #6ea8e6; } .c1 { --c: #ee9560; } .c2 { --c: #5cc29d; } .c3 { --c: #cf8dd3; } .c4 { --c: #d9b64a; } .c5 { --c: #a3abb6; } }
+.page { fill: var(--page); } text { fill: var(--soft); } .name, .title, .phase-name { fill: var(--ink); } .title { font-weight: 600; font-size: 14px; }
+.grid { stroke: var(--grid); } .axis { stroke: var(--soft); } .phase { stroke: var(--soft); stroke-dasharray: 3 4; }
+polyline, .key { fill: none; stroke: var(--c); stroke-width: 1.8; } .pale { stroke-opacity: .35; } circle { fill: var(--c); }
+)css";
+
 std::string coordinate(double v) {
   char buf[32];
   std::snprintf(buf, sizeof buf, "%.1f", v);
@@ -56,14 +67,14 @@ struct Range {
 };
 
 Plot make_plot(const LineChart& c) {
-  Axis any_y{.log = c.log_y};
+  Axis any_x{.log = c.log_x}, any_y{.log = c.log_y};
   Range xs, ys;
   for (const auto& s : c.series) {
     CHECK(s.x.size() == s.y.size(), "a series has as many x as y");
     for (size_t i = 0; i < s.x.size(); ++i)
-      if (std::isfinite(s.x[i]) && any_y.shows(s.y[i])) xs.add(s.x[i]), ys.add(s.y[i]);
+      if (any_x.shows(s.x[i]) && any_y.shows(s.y[i])) xs.add(s.x[i]), ys.add(s.y[i]);
   }
-  return {xs.axis(false, 0), ys.axis(c.log_y, 0.05)};
+  return {xs.axis(c.log_x, 0), ys.axis(c.log_y, 0.05)};
 }
 
 struct Point {
@@ -115,12 +126,12 @@ std::string draw_run(const std::vector<Point>& run) {
 }
 
 std::string draw_series(const LineChart::Series& s, const Plot& plot, size_t index) {
-  std::string out = cat("<g class='", colour(index), "'>");
+  std::string out = cat("<g class='", colour(s.colour < 0 ? index : static_cast<size_t>(s.colour)), "'>");
   std::vector<Point> run;
   for (size_t i = 0; i < s.x.size(); ++i) {
     if (plot.x.shows(s.x[i]) && plot.y.shows(s.y[i])) {
       run.push_back({plot.px(s.x[i]), plot.py(s.y[i])});
-      continue;
+      if (!s.points) continue;
     }
     out += draw_run(run);
     run.clear();
@@ -242,6 +253,31 @@ std::string render_chart(const LineChart& c) {
   out += draw_axes(c, plot);
   for (size_t i = 0; i < c.series.size(); ++i) out += draw_series(c.series[i], plot, i);
   return out + draw_markers(c, plot) + "</svg></div>\n</figure>\n";
+}
+
+std::string render_svg_file(const LineChart& c) {
+  const Plot plot = make_plot(c);
+  constexpr double kRow = 22;
+  std::string legend;
+  double x = kLeft, y = -kRow;
+  for (size_t i = 0; i < c.series.size(); ++i) {
+    const auto& s = c.series[i];
+    if (s.colour >= 0) continue;
+    const double width = 34 + 7.0 * static_cast<double>(display_width(s.name));
+    if (x + width > kWidth && x > kLeft) x = kLeft, y -= kRow;
+    legend += cat("<g class='", colour(i), "'>", line("key", x, y - 4, x + 20, y - 4), "</g>",
+                  label(x + 26, y, "start", s.name, "name"));
+    x += width;
+  }
+  const double top = y - kRow - (c.title.empty() ? 0 : kRow);
+  std::string out =
+      cat("<svg xmlns='http://www.w3.org/2000/svg' class='chart' viewBox='0 ", coordinate(top), " ", kWidth, " ",
+          coordinate(kHeight - top), "' role='img' aria-label='", escape_html(c.title), "'>\n<style>", kChartStyle,
+          "</style>\n<rect class='page' x='0' y='", coordinate(top), "' width='100%' height='100%'/>\n");
+  if (!c.title.empty()) out += label(kLeft, top + kRow - 4, "start", c.title, "title");
+  out += legend + draw_axes(c, plot);
+  for (size_t i = 0; i < c.series.size(); ++i) out += draw_series(c.series[i], plot, i);
+  return out + draw_markers(c, plot) + "</svg>\n";
 }
 
 std::string render_chart(const BarChart& c) {

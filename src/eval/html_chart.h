@@ -9,6 +9,8 @@ namespace puyu {
 
 std::string render_chart(const LineChart& chart);
 std::string render_chart(const BarChart& chart);
+// A line chart as a file of its own, with its colours and its legend in it; light and dark as the reader's page.
+std::string render_svg_file(const LineChart& chart);
 
 // Round tick positions (1, 2 or 5 times a power of ten) inside [low, high], about `count` of them.
 std::vector<double> linear_ticks(double low, double high, int count);

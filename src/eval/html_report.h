@@ -40,6 +40,8 @@ struct LineChart {
   struct Series {
     std::string name{};
     std::vector<double> x{}, y{};  // of equal length
+    bool points = false;           // single points instead of a line
+    int colour = -1;               // of the series with this number; -1: its own
   };
   struct Marker {  // a vertical line, e.g. where a phase begins
     double x = 0;
@@ -49,6 +51,7 @@ struct LineChart {
   bool log_y = false;
   std::vector<Series> series{};
   std::vector<Marker> markers{};
+  bool log_x = false;
 };
 
 // Horizontal bars. In a funnel the percentage is of the first bar, else of the longest.

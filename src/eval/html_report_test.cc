@@ -116,5 +116,21 @@ TEST(Chart, BarsGiveShares) {
   EXPECT_NE(render_chart(BarChart{"none", {{"zero", 0, "", ""}}}).find("– %"), std::string::npos);
 }
 
+// A picture of its own: names, axes by powers, points of another series' colour, nothing to fetch.
+TEST(HtmlChart, SvgFile) {
+  LineChart c{.title = "speed <1>", .log_x = true};
+  c.series.push_back({"a & b", {8, 64, 1024}, {3, 2, 1}});
+  c.series.push_back({"measured", {8, 64, -1}, {3.1, 2.1, 5}, true, 0});
+  const std::string svg = render_svg_file(c);
+  EXPECT_EQ(count(svg, "<polyline"), 1u);
+  EXPECT_EQ(count(svg, "<circle"), 2u);  // -1 has no place on a log axis
+  EXPECT_EQ(count(svg, "class='c0'"), 3u);
+  EXPECT_NE(svg.find("xmlns='http://www.w3.org/2000/svg'"), std::string::npos);
+  EXPECT_NE(svg.find("speed &lt;1&gt;"), std::string::npos);
+  EXPECT_NE(svg.find("a &amp; b"), std::string::npos);
+  EXPECT_EQ(svg.find("measured"), std::string::npos);
+  EXPECT_NE(svg.find(">100<"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace puyu

@@ -38,6 +38,8 @@ void fused_cross_entropy(Ctx&, const CrossEntropyOut&, Tensor, Tensor, Tensor, T
   no_cuda("fused_cross_entropy");
 }
 void target_logp(Ctx&, Tensor, Tensor, const int32_t*) { no_cuda("target_logp"); }
+void softmax_parts(Ctx&, Tensor, Tensor, const int32_t*) { no_cuda("softmax_parts"); }
+void softmax_backward(Ctx&, Tensor, Tensor, Tensor, const int32_t*, const float*) { no_cuda("softmax_backward"); }
 void gather_rows(Ctx&, Tensor, Tensor, const int32_t*) { no_cuda("gather_rows"); }
 void scatter_add_rows(Ctx&, Tensor, Tensor, const int32_t*) { no_cuda("scatter_add_rows"); }
 void add(Ctx&, Tensor, Tensor) { no_cuda("add"); }

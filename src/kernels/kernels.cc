@@ -179,6 +179,18 @@ void target_logp(Ctx& ctx, Tensor logp, Tensor logits, const int32_t* target) {
        "target_logp", "logits f32 [T, V], logp f32 [T]", {logits, logp});
   PUYU_CALL(target_logp, ctx, logp, logits, target);
 }
+void softmax_parts(Ctx& ctx, Tensor parts, Tensor logits, const int32_t* target) {
+  want(logits.dtype == DType::kF32 && logits.rank == 2 && parts.dtype == DType::kF32 && parts.rank == 2 &&
+           parts.shape[0] == logits.shape[0] && parts.shape[1] == 3,
+       "softmax_parts", "logits f32 [T, V], parts f32 [T, 3]", {logits, parts});
+  PUYU_CALL(softmax_parts, ctx, parts, logits, target);
+}
+void softmax_backward(Ctx& ctx, Tensor grad, Tensor logits, Tensor lse, const int32_t* target, const float* coef) {
+  want(logits.dtype == DType::kF32 && logits.rank == 2 && is_act(grad) && grad.numel() == logits.numel() &&
+           lse.dtype == DType::kF32 && lse.numel() == logits.shape[0],
+       "softmax_backward", "logits f32 [T, V], grad act [T, V], lse f32 [T]", {logits, grad, lse});
+  PUYU_CALL(softmax_backward, ctx, grad, logits, lse, target, coef);
+}
 void gather_rows(Ctx& ctx, Tensor y, Tensor x, const int32_t* index) {
   want(y.dtype == x.dtype && y.size(1) == x.size(1), "gather_rows", "y [n, D], x [T, D]", {y, x});
   PUYU_CALL(gather_rows, ctx, y, x, index);

@@ -16,7 +16,13 @@ namespace puyu {
 
 struct Ctx {
   Device device = Device::kCpu;
-  Arena* scratch = nullptr;
+  Arena* scratch = nullptr;  // on the same device
+  // On a GPU: where work is queued (tensor/device.h). Small arrays (ids, positions …) may be the CPU's or the GPU's;
+  // those of the GPU are not looked at, so that calls can be captured in a graph.
+  void* stream = nullptr;
+  // A row's bits do not depend on its batch: always so on the CPU; on a GPU it costs speed (docs/benchmarks/gpu.md).
+  // Without it they are the same from run to run, for the same shapes.
+  bool batch_invariant = false;
 };
 
 // Heads of one attention layer. qkv rows are [KV][G + 2][HD]: per kv head its G query heads, then k, then v
@@ -49,9 +55,9 @@ struct PagedSeqs {
   Tensor k_pages, v_pages;
 };
 
-// y[t] = table[ids[t]].   y: act [T, D]  table: act [V, D]
+// y[t] = table[ids[t]]; zeros for the id -1: a token whose row another rank holds.   y: act [T, D]  table: act [V, D]
 void embedding(Ctx&, Tensor y, Tensor table, const int32_t* ids);
-// dtable[ids[t]] += dy[t], tokens in order.   dtable: f32 [V, D]
+// dtable[ids[t]] += dy[t], tokens in order; nothing for the id -1.   dtable: f32 [V, D]
 void embedding_backward(Ctx&, Tensor dtable, Tensor dy, const int32_t* ids);
 
 // y = w * x * rstd, rstd = 1 / sqrt(mean(x^2) + eps).   x, y: act [T, D]  w: act [D]  rstd: f32 [T] or none
@@ -120,6 +126,13 @@ void fused_cross_entropy(Ctx&, const CrossEntropyOut& out, Tensor dx, Tensor dw,
 // logp[t] = log softmax(logits[t])[target[t]], the same bits as fused_cross_entropy's.   logits: f32 [T, V]  logp: f32
 // [T]
 void target_logp(Ctx&, Tensor logp, Tensor logits, const int32_t* target);
+
+// The two halves of a softmax whose columns lie on several ranks (train/vocab_parallel.h). What the others must know:
+//   parts[t] = {m, sum_v exp(logits[t, v] - m), logits[t, target[t]]}, m = max_v logits[t, v]
+// The last is -3e38 when target[t] is not in [0, V).   logits: f32 [T, V]  parts: f32 [T, 3]
+void softmax_parts(Ctx&, Tensor parts, Tensor logits, const int32_t* target);
+// grad[t, v] = coef[t] ((v == target[t]) - exp(logits[t, v] - lse[t])).   grad: act [T, V]  lse: f32 [T]
+void softmax_backward(Ctx&, Tensor grad, Tensor logits, Tensor lse, const int32_t* target, const float* coef);
 
 // y[i] = x[index[i]].   x: [T, D]  y: [n, D]
 void gather_rows(Ctx&, Tensor y, Tensor x, const int32_t* index);

@@ -186,6 +186,22 @@ BENCHMARK(CrossEntropy)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
 
+// Args: dtype of the gradient, T, V. Both halves; bytes: the logits twice, the gradient once.
+void SoftmaxInParts(benchmark::State& s) {
+  Setup b;
+  const int64_t T = s.range(1), V = s.range(2);
+  Tensor logits = b.random(DType::kF32, {T, V}), grad = b.arena.alloc(dtype_of(s, 0), {T, V});
+  Tensor parts = b.arena.alloc(DType::kF32, {T, 3}), lse = b.random(DType::kF32, {T});
+  std::vector<int32_t> target(static_cast<size_t>(T), 3);
+  std::vector<float> coef(static_cast<size_t>(T), 1.0f);
+  for (auto _ : s) {
+    softmax_parts(b.ctx, parts, logits, target.data());
+    softmax_backward(b.ctx, grad, logits, lse, target.data(), coef.data());
+  }
+  bytes(s, 2.0 * logits.nbytes() + grad.nbytes());
+}
+BENCHMARK(SoftmaxInParts)->Args({0, 1024, 8192})->Args({1, 1024, 8192})->Unit(benchmark::kMillisecond)->UseRealTime();
+
 void AdamWStep(benchmark::State& s) {
   Setup b;
   const int64_t n = s.range(0);

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "model/lora.h"
+#include "model/parallel.h"
 
 namespace puyu {
 
@@ -11,24 +12,31 @@ namespace puyu {
 struct Sequences {
   const int32_t* positions = nullptr;  // [T]
   std::variant<PackedSeqs, PagedSeqs> layout;
-  Tensor rope_table;                    // f32 [max_pos, HD]
-  std::span<const LoraRows> lora = {};  // inference only
+  Tensor rope_table;                     // f32 [max_pos, HD]
+  std::span<const LoraRows> lora = {};   // inference only
+  const Parallel* parallel = &kOneRank;  // training only
 };
 
 // How much forward work the backward pass does again to save memory.
 enum class Recompute { kNone, kSelective, kFull };  // selective: norms and SwiGLU; full: the whole block
 
-// What the backward pass needs from the forward pass. All act [T, ...] but the f32 rstd and lse.
+// What the backward pass needs from the forward pass. All act [T, ...] but the f32 rstd and lse; where tensor ranks
+// split the tokens, x, mid and their rstd are of this rank's rows.
 struct Saved {
   Tensor x, rstd1, qkv, lse, attn, mid, rstd2, gate, up;
   Tensor h1, h2, act;  // none when recomputed
 };
 // Tensors of one block for T tokens. With kFull only x is kept between forward and backward.
-Saved alloc_saved(Arena& arena, const ModelConfig& c, int64_t T, DType act, Recompute level);
+Saved alloc_saved(Arena& arena, const ModelConfig& c, int64_t T, DType act, Recompute level,
+                  const Parallel& parallel = kOneRank);
 
-// x = block(x) in place. saved = null: inference, temporaries from ctx.scratch.
+// x = block(x) in place. saved = null: inference, temporaries from ctx.scratch. c and w: what this rank holds.
+// x: act [T, D], this rank's rows
 void block_forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor x, const Sequences& seqs,
                    Saved* saved);
+
+// A gradient of all tokens from one of this rank's rows: dx itself where each rank has all, else ctx.scratch.
+Tensor gathered(Ctx& ctx, const Parallel& parallel, Tensor dx);
 
 // dx: gradient of the block's output in, of its input out. grads +=.
 void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Block<Tensor>& grads, Tensor dx,

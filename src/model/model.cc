@@ -1,6 +1,7 @@
 #include "model/model.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace puyu {
 
@@ -25,6 +26,33 @@ PartWatch& or_unwatched(PartWatch* watch) {
   return watch ? *watch : none;
 }
 
+// Ids as rows of this rank's share of the vocabulary; -1 where another rank has the row.
+std::vector<int32_t> own_ids(const Parallel& p, const int32_t* ids, int64_t T, int64_t share) {
+  std::vector<int32_t> out(ids, ids + T);
+  for (int32_t& id : out) {
+    CHECK(id >= 0 && id < share * p.ranks(), "token id outside the vocabulary");
+    id -= static_cast<int32_t>(p.rank() * share);
+    if (id < 0 || id >= share) id = -1;
+  }
+  return out;
+}
+
+// x = this rank's rows of the embedding.
+void embed(Ctx& ctx, const Parallel& p, Tensor x, Tensor table, const int32_t* ids, int64_t T) {
+  if (p.ranks() == 1) return embedding(ctx, x, table, ids);
+  ScratchScope scope(*ctx.scratch);
+  Tensor part = ctx.scratch->alloc(x.dtype, {T, x.shape[1]});
+  embedding(ctx, part, table, own_ids(p, ids, T, table.shape[0]).data());
+  p.sum(part);
+  std::memcpy(x.data, p.mine(part).data, static_cast<size_t>(x.nbytes()));
+}
+
+void embed_backward(Ctx& ctx, const Parallel& p, Tensor dtable, Tensor dx, const int32_t* ids) {
+  if (p.ranks() == 1) return embedding_backward(ctx, dtable, dx, ids);
+  Tensor all = gathered(ctx, p, dx);
+  embedding_backward(ctx, dtable, all, own_ids(p, ids, all.shape[0], dtable.shape[0]).data());
+}
+
 }  // namespace
 
 void walk_parts(PartWatch& watch, const ModelConfig& c, bool backward) {
@@ -44,21 +72,25 @@ Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<T
                      const int32_t* ids, int64_t T, const Sequences& seqs, Pass* pass, Recompute level,
                      PartWatch* watcher) {
   PartWatch& watch = or_unwatched(watcher);
-  Tensor x = arena.alloc(act, {T, c.hidden_size}), hidden = arena.alloc(act, {T, c.hidden_size});
+  const Parallel& p = *seqs.parallel;
+  const int64_t rows = T / p.shards();
+  CHECK(rows * p.shards() == T);
+  Tensor x = arena.alloc(act, {rows, c.hidden_size}), hidden = arena.alloc(act, {T, c.hidden_size});
   watch.enter(0, Use::kForward);
-  embedding(ctx, x, m.tok_embeddings, ids);
+  embed(ctx, p, x, m.tok_embeddings, ids, T);
   watch.leave(0, Use::kForward);
   if (pass) pass->layers.clear();
   int64_t part = 1;
   for (const auto& layer : m.layers) {
-    Saved* s = pass ? &pass->layers.emplace_back(alloc_saved(arena, c, T, act, level)) : nullptr;
+    Saved* s = pass ? &pass->layers.emplace_back(alloc_saved(arena, c, T, act, level, p)) : nullptr;
     watch.enter(part, Use::kForward);
     block_forward(ctx, c, layer, x, seqs, s);
     watch.leave(part++, Use::kForward);
   }
-  Tensor rstd = pass ? arena.alloc(DType::kF32, {T}) : Tensor{};
+  Tensor rstd = pass ? arena.alloc(DType::kF32, {rows}) : Tensor{};
   watch.enter(part, pass ? Use::kBackward : Use::kForward);
-  rmsnorm(ctx, hidden, rstd, x, m.norm, static_cast<float>(c.rms_norm_eps));
+  rmsnorm(ctx, p.mine(hidden), rstd, x, m.norm, static_cast<float>(c.rms_norm_eps));
+  p.gather(hidden);
   if (pass) pass->last = x, pass->rstd = rstd, pass->hidden = hidden;
   return hidden;
 }
@@ -68,10 +100,12 @@ void model_backward(Ctx& ctx, Weights& w, Model<Tensor>& grads, Tensor dhidden, 
   PartWatch& watch = or_unwatched(watcher);
   const ModelConfig& c = w.config;
   Model<Tensor>& m = w.use();
+  const Parallel& p = *seqs.parallel;
   ScratchScope scope(*ctx.scratch);
-  Tensor dx = ctx.scratch->alloc(w.compute, {dhidden.shape[0], c.hidden_size});
+  Tensor dx = ctx.scratch->alloc(w.compute, {pass.last.shape[0], c.hidden_size});
   fill(ctx, dx, 0);
-  rmsnorm_backward(ctx, dx, grads.norm, dhidden, pass.last, m.norm, pass.rstd);
+  p.sum(dhidden);
+  rmsnorm_backward(ctx, dx, grads.norm, p.mine(dhidden), pass.last, m.norm, pass.rstd);
   watch.leave(c.num_layers + 1, Use::kBackward);
   for (size_t i = m.layers.size(); i-- > 0;) {
     const auto part = static_cast<int64_t>(i) + 1;
@@ -80,7 +114,7 @@ void model_backward(Ctx& ctx, Weights& w, Model<Tensor>& grads, Tensor dhidden, 
     watch.leave(part, Use::kBackward);
   }
   watch.enter(0, Use::kBackward);
-  embedding_backward(ctx, grads.tok_embeddings, dx, ids);
+  embed_backward(ctx, p, grads.tok_embeddings, dx, ids);
   watch.leave(0, Use::kBackward);
 }
 

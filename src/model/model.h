@@ -24,7 +24,7 @@ struct Batch {
 // State between model_forward and model_backward.
 struct Pass {
   std::vector<Saved> layers;
-  Tensor last, rstd, hidden;  // input of the final norm, its rstd, its output [T, D]
+  Tensor last, rstd, hidden;  // input of the final norm and its rstd (this rank's rows), its output [T, D]
 };
 
 // Who is told when a part of the model (tensors.h) comes into use and when it is done with: between the two its weights
@@ -42,7 +42,8 @@ class PartWatch {
 // The calls of one pass, without arithmetic: what a rank does that has no tokens while others have.
 void walk_parts(PartWatch& watch, const ModelConfig& c, bool backward);
 
-// Hidden states after the final norm, act [T, D], from `arena`. pass = null: inference.
+// Hidden states after the final norm, act [T, D], from `arena`. pass = null: inference. T: all tokens of the call, also
+// where tensor ranks split them (seqs.parallel); then every rank calls this with its own share of the weights.
 Tensor model_forward(Ctx& ctx, Arena& arena, Weights& w, const int32_t* ids, int64_t T, const Sequences& seqs,
                      Pass* pass, Recompute level = Recompute::kNone, PartWatch* watch = nullptr);
 // The same on any set of tensors, packed or quantised ones too; act: type of the activations.
@@ -50,7 +51,8 @@ Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<T
                      const int32_t* ids, int64_t T, const Sequences& seqs, Pass* pass,
                      Recompute level = Recompute::kNone, PartWatch* watch = nullptr);
 
-// dhidden [T, D]: gradient of the hidden states, destroyed. grads +=.
+// dhidden [T, D]: gradient of the hidden states, destroyed; of tensor ranks each has its part of a sum. grads +=, and
+// where tensor ranks split the tokens, those of whole tensors (Split::kWhole) are each rank's part of a sum too.
 void model_backward(Ctx& ctx, Weights& w, Model<Tensor>& grads, Tensor dhidden, const int32_t* ids,
                     const Sequences& seqs, Pass& pass, Recompute level, PartWatch* watch = nullptr);
 

@@ -10,6 +10,14 @@
 
 namespace puyu {
 
+ModelConfig split_config(const ModelConfig& c, int64_t ranks) {
+  CHECK(c.num_kv_heads % ranks == 0 && c.intermediate_size % ranks == 0 && c.vocab_size % ranks == 0);
+  ModelConfig out = c;
+  out.head_dim = c.hd();
+  out.num_heads /= ranks, out.num_kv_heads /= ranks, out.intermediate_size /= ranks, out.vocab_size /= ranks;
+  return out;
+}
+
 FlatLayout flat_layout(const ModelConfig& c, Head head) {
   FlatLayout out;
   out.parts.resize(static_cast<size_t>(num_parts(c)));

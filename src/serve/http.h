@@ -15,9 +15,14 @@ struct HttpOptions {
   int port = 23333;
   int64_t max_body_bytes = 4 << 20;
   int64_t max_connections = 1024;
-  double timeout_seconds = 60;  // for a whole request to arrive, and for a reader to take what was sent
-  double grace_seconds = 20;    // for answers in work when the server stops
+  // For a whole request to arrive, and for a reader to take a piece of what was sent. A connection without a request
+  // lasts longer: it ends when another needs its place, or its client wants it to.
+  double timeout_seconds = 60;
+  double grace_seconds = 20;                                 // for answers in work when the server stops
   std::vector<std::pair<std::string, std::string>> headers;  // of every answer
+  // The JSON body of an error that the transport finds itself; `path` is "" where it did not come so far.
+  std::function<std::string(int status, const std::string& message, const std::string& path)> error_body = plain_error;
+  static std::string plain_error(int status, const std::string& message, const std::string& path);
 };
 
 struct HttpRequest {

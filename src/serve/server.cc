@@ -59,6 +59,8 @@ HttpOptions http_options(const ServeOptions& o) {
   return h;
 }
 
+Api api_of(const std::string& path) { return path.starts_with("/v1/messages") ? Api::kAnthropic : Api::kOpenAi; }
+
 }  // namespace
 
 struct Server::Impl {
@@ -69,7 +71,7 @@ struct Server::Impl {
         keys(read_keys(o)),
         places(o.max_queue),
         guides(m.tokenizer, m.stop_ids),
-        http(http_options(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
+        http(transport(o), [this](const HttpRequest& r, const std::shared_ptr<Exchange>& x) { handle(r, x); }),
         loop(m.engine),
         workers(kWorkers) {
     names = {o.name};
@@ -79,6 +81,7 @@ struct Server::Impl {
     defaults.temperature = o.temperature, defaults.top_p = o.top_p;
   }
   using To = std::shared_ptr<Call>;
+  HttpOptions transport(const ServeOptions& o);
   void handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x);
   void respond(const HttpRequest& r, const To& x);
   void route(const HttpRequest& r, const To& x);
@@ -166,11 +169,15 @@ const Server::Impl::Route Server::Impl::kRoutes[] = {
     {"POST", "/v1/score", [](Impl& s, const HttpRequest& r, const To& x) { s.score(r, x); }},
 };
 
-namespace {
-
-Api api_of(const HttpRequest& r) { return r.path.starts_with("/v1/messages") ? Api::kAnthropic : Api::kOpenAi; }
-
-}  // namespace
+// What the transport refuses by itself looks and counts like any other error.
+HttpOptions Server::Impl::transport(const ServeOptions& o) {
+  HttpOptions h = http_options(o);
+  h.error_body = [this](int status, const std::string& message, const std::string& path) {
+    metrics.refused(status);
+    return error_reply(ApiError(status, message), api_of(path)).body;
+  };
+  return h;
+}
 
 // On the transport's thread: what has a body goes to the workers.
 void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>& x) {
@@ -187,13 +194,13 @@ void Server::Impl::handle(const HttpRequest& r, const std::shared_ptr<Exchange>&
   metrics.refused(429);
   ApiError full(429, "too many requests wait to be read; try again", "", "queue_full");
   full.retry_after = 1;
-  call->reply(error_reply(full, api_of(r)));
+  call->reply(error_reply(full, api_of(r.path)));
 }
 
 void Server::Impl::respond(const HttpRequest& r, const To& x) {
   auto refuse = [&](const ApiError& e) {
     metrics.refused(e.status);
-    x->reply(error_reply(e, api_of(r)));
+    x->reply(error_reply(e, api_of(r.path)));
   };
   try {
     route(r, x);

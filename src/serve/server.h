@@ -25,7 +25,8 @@ struct ServeOptions {
     f("name", name, "the model's name in the API; empty = the folder's");
     f("max_queue", max_queue, "answers in work or waiting, each choice counts; more are answered 429");
     f("max_body_bytes", max_body_bytes, "longest request body; longer ones are answered 413");
-    f("timeout_seconds", timeout_seconds, "for a request to arrive whole, and for a reader to take what was sent");
+    f("timeout_seconds", timeout_seconds,
+      "for a request to arrive whole, and for a reader to take a piece of its answer");
     f("grace_seconds", grace_seconds, "on Ctrl-C or SIGTERM, for answers in work; new requests get 503");
     f("api_key", api_key,
       "key that requests must carry; better in a file or in PUYU_API_KEY: others can see arguments");

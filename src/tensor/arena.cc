@@ -8,14 +8,19 @@
 
 #include "base/error.h"
 #include "base/progress.h"
+#include "tensor/device.h"
 
 namespace puyu {
 
-Arena::Arena(std::string name, int64_t capacity, Device device) : name_(std::move(name)), device_(device) {
+Arena::Arena(std::string name, int64_t capacity, Device device, bool host_visible)
+    : name_(std::move(name)), device_(device) {
   constexpr int64_t kPage = 2 << 20;
   capacity_ = (capacity + kPage - 1) / kPage * kPage;
   if (capacity_ == 0) return;
-  CHECK(device == Device::kCpu, "device arenas are made by kernels/cuda");
+  if (device == Device::kCuda) {
+    base_ = static_cast<char*>(device_alloc(capacity_, host_visible));
+    return;
+  }
   void* p = ::mmap(nullptr, static_cast<size_t>(capacity_), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
@@ -26,7 +31,10 @@ Arena::Arena(std::string name, int64_t capacity, Device device) : name_(std::mov
 }
 
 Arena::~Arena() {
-  if (base_) ::munmap(base_, static_cast<size_t>(capacity_));
+  if (base_ && device_ == Device::kCuda)
+    device_free(base_);
+  else if (base_)
+    ::munmap(base_, static_cast<size_t>(capacity_));
 }
 
 Tensor Arena::alloc(DType dtype, std::initializer_list<int64_t> shape) {

@@ -13,7 +13,8 @@ namespace puyu {
 
 class Arena {
  public:
-  Arena(std::string name, int64_t capacity_bytes, Device device = Device::kCpu);
+  // On a GPU the memory is taken at once; host_visible: memory that the CPU may touch too (tests; slow).
+  Arena(std::string name, int64_t capacity_bytes, Device device = Device::kCpu, bool host_visible = false);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -33,6 +34,7 @@ class Arena {
   int64_t peak() const { return peak_; }
   int64_t capacity() const { return capacity_; }
   const std::string& name() const { return name_; }
+  Device device() const { return device_; }
 
  private:
   std::string name_;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/utf8.h"
+#include "text/chunk_cache.h"
 #include "text/joins.h"
 
 namespace puyu {
@@ -36,7 +37,8 @@ size_t read_character(std::string_view s, size_t i, char32_t& c) {
 }
 
 // As SentencePiece's identity normaliser: each byte that starts no valid character becomes U+FFFD, U+2581 is a space.
-std::string normalized(std::string_view text) {
+// `origins`, if wanted, gets where each byte of the result, and its end, stands in `text`.
+std::string normalized(std::string_view text, std::vector<size_t>* origins = nullptr) {
   std::string out;
   out.reserve(text.size() + 16);
   char32_t c = 0;
@@ -48,21 +50,26 @@ std::string normalized(std::string_view text) {
       out += ' ';
     else
       out += text.substr(i, n);
+    if (origins)
+      for (size_t k = 0; origins->size() < out.size(); ++k) origins->push_back(n > 1 && c != 0x2581 ? i + k : i);
   }
+  if (origins) origins->push_back(text.size());
   return out;
 }
 
 }  // namespace
 
-// Neighbouring characters that may join, as symbols.
-struct BpeEncoder::Chunk {
-  std::string_view text;
-  std::vector<int32_t> symbols;
-  uint64_t hash = 0;
-  void add(int32_t symbol) {
-    symbols.push_back(symbol);
-    hash = (hash + static_cast<uint64_t>(symbol) + 1) * kMix;
-    hash ^= hash >> 29;
+// Where ids go, and what is reused from chunk to chunk.
+struct BpeEncoder::Output {
+  std::vector<int32_t>& ids;
+  std::vector<TokenSpan>* spans = nullptr;
+  ChunkCache* cache = nullptr;        // none: each chunk is encoded anew
+  size_t at = 0;                      // of the text, as far as it has ids
+  std::vector<int32_t> symbols = {};  // of a chunk
+  void add(int32_t id, size_t bytes) {
+    ids.push_back(id);
+    if (spans) spans->push_back({at, at + bytes});
+    at += bytes;
   }
 };
 
@@ -70,7 +77,8 @@ BpeEncoder::BpeEncoder(const Vocabulary& v)
     : byte_fallback_(v.byte_fallback),
       lossless_(v.lossless),
       dummy_prefix_(v.add_dummy_prefix),
-      num_pieces_(static_cast<int32_t>(v.pieces.size())) {
+      num_pieces_(static_cast<int32_t>(v.pieces.size())),
+      cache_owner_(ChunkCache::new_owner()) {
   add_symbols(v);
   add_joins(v);
   add_whole_pieces();
@@ -108,6 +116,7 @@ void BpeEncoder::add_symbols(const Vocabulary& v) {
       append_utf8(texts_.emplace_back(), c);
     }
   std::ranges::sort(user_defined_, {}, &UserDefined::text);
+  for (const UserDefined& u : user_defined_) longest_user_defined_ = std::max(longest_user_defined_, u.text.size());
 }
 
 void BpeEncoder::add_joins(const Vocabulary& v) {
@@ -148,17 +157,18 @@ void BpeEncoder::add_joins(const Vocabulary& v) {
 // Not every piece encodes to itself: another join may come first. Those that do are found without joining.
 void BpeEncoder::add_whole_pieces() {
   std::vector<std::pair<uint64_t, int32_t>> found;
+  std::vector<int32_t> symbols;
   for (int32_t id = 0; id < num_pieces_; ++id) {
     if (ranks_[id] == kNoRank) continue;
-    Chunk chunk;
+    symbols.clear();
     char32_t c = 0;
     for (size_t i = 0, n = 0; i < texts_[id].size(); i += n) {
       n = read_character(texts_[id], i, c);
-      chunk.add(symbol_of(c));
+      symbols.push_back(symbol_of(c));
     }
-    if (chunk.symbols.size() < 2) continue;
-    join(chunk.symbols);
-    if (chunk.symbols.size() == 1) found.emplace_back(chunk.hash, id);
+    if (symbols.size() < 2) continue;
+    join(symbols);
+    if (symbols.size() == 1) found.emplace_back(hash_chunk(texts_[id]), id);
   }
   wholes_.assign(table_size_for(found.size()), -1);
   for (const auto& [hash, id] : found) {
@@ -186,9 +196,9 @@ int32_t BpeEncoder::joined(int32_t left, int32_t right) const {
   return -1;
 }
 
-int32_t BpeEncoder::whole_piece(const Chunk& chunk) const {
-  for (size_t i = slot(chunk.hash, wholes_.size()); wholes_[i] >= 0; i = (i + 1) & (wholes_.size() - 1))
-    if (texts_[wholes_[i]] == chunk.text) return wholes_[i];
+int32_t BpeEncoder::whole_piece(std::string_view chunk, uint64_t hash) const {
+  for (size_t i = slot(hash, wholes_.size()); wholes_[i] >= 0; i = (i + 1) & (wholes_.size() - 1))
+    if (texts_[wholes_[i]] == chunk) return wholes_[i];
   return -1;
 }
 
@@ -210,32 +220,26 @@ int32_t BpeEncoder::user_defined_at(std::string_view text, bool spell_specials) 
   return best;
 }
 
-void BpeEncoder::put_unknown(std::string_view bytes, std::vector<int32_t>& out) const {
-  if (byte_fallback_)
-    for (char b : bytes) out.push_back(byte_ids_[static_cast<unsigned char>(b)]);
-  else if (out.empty() || out.back() != unknown_)  // a run of unknown characters is one <unk>
-    out.push_back(unknown_);
-}
-
-void BpeEncoder::put(int32_t symbol, std::vector<int32_t>& out) const {
-  if (symbol < num_pieces_)
-    out.push_back(symbol);
-  else
-    put_unknown(texts_[symbol] == " " ? kSpaceMark : std::string_view(texts_[symbol]), out);
-}
-
-void BpeEncoder::finish(Chunk& chunk, std::vector<int32_t>& out) const {
-  auto& s = chunk.symbols;
-  if (s.empty()) return;
-  if (s.size() > 1) {
-    if (int32_t whole = whole_piece(chunk); whole >= 0)
-      s.assign(1, whole);
-    else
-      join(s);
+// `bytes` spell `length` bytes of the text: the three of U+2581 one space.
+void BpeEncoder::put_unknown(std::string_view bytes, size_t length, Output& out) const {
+  if (byte_fallback_) {
+    for (size_t i = 0; i + 1 < bytes.size(); ++i)
+      out.add(byte_ids_[static_cast<unsigned char>(bytes[i])], length == bytes.size());
+    out.add(byte_ids_[static_cast<unsigned char>(bytes.back())], 1);
+  } else if (out.ids.empty() || out.ids.back() != unknown_) {
+    out.add(unknown_, length);
+  } else {  // a run of unknown characters is one <unk>
+    out.at += length;
+    if (out.spans && !out.spans->empty()) out.spans->back().end = out.at;
   }
-  for (int32_t symbol : s) put(symbol, out);
-  s.clear();
-  chunk.hash = 0;
+}
+
+void BpeEncoder::put(int32_t symbol, Output& out) const {
+  const std::string& text = texts_[symbol];
+  if (symbol < num_pieces_)
+    out.add(symbol, text.size());
+  else
+    put_unknown(text == " " ? kSpaceMark : std::string_view(text), text.size(), out);
 }
 
 void BpeEncoder::join(std::vector<int32_t>& symbols) const {
@@ -245,42 +249,118 @@ void BpeEncoder::join(std::vector<int32_t>& symbols) const {
   });
 }
 
-void BpeEncoder::encode(std::string_view text, bool spell_specials, std::vector<int32_t>& out) const {
-  if (text.empty()) return;
-  std::string copy;
-  if (!lossless_ && (text.find(kSpaceMark) != text.npos || !valid_utf8(text))) text = copy = normalized(text);
-  if (dummy_prefix_) text = copy = cat(" ", text);
-  Chunk chunk;
-  chunk.symbols.reserve(64);
-  size_t start = 0;
-  char32_t c = 0, last = 0;
-  auto end_chunk = [&](size_t at) {
-    chunk.text = text.substr(start, at - start);
-    finish(chunk, out);
-    start = at;
-  };
-  for (size_t i = 0, n = 0; i < text.size(); i += n, last = c) {
+void BpeEncoder::finish(Output& out) const {
+  if (out.symbols.size() > 1) join(out.symbols);
+  for (int32_t symbol : out.symbols) put(symbol, out);
+  out.symbols.clear();
+}
+
+void BpeEncoder::join_chunk(std::string_view chunk, uint64_t hash, Output& out) const {
+  if (const int32_t whole = whole_piece(chunk, hash); whole >= 0) return out.add(whole, chunk.size());
+  char32_t c = 0;
+  for (size_t i = 0, n = 0; i < chunk.size(); i += n) {
+    n = read_character(chunk, i, c);
+    const int32_t symbol = n == 0 ? -1 : symbol_of(c);
+    n = std::max<size_t>(n, 1);
+    if (symbol >= 0) {
+      out.symbols.push_back(symbol);
+      continue;
+    }
+    finish(out);  // in no piece: nothing joins across it
+    const std::string_view bytes = chunk.substr(i, n);
+    put_unknown(bytes == " " && !lossless_ ? kSpaceMark : bytes, n, out);
+  }
+  finish(out);
+}
+
+void BpeEncoder::put_chunk(std::string_view chunk, Output& out) const {
+  if (chunk.size() == 1 && static_cast<unsigned char>(chunk[0]) < 0x80)
+    if (const int32_t symbol = bmp_symbols_[static_cast<unsigned char>(chunk[0])]; symbol >= 0) return put(symbol, out);
+  const uint64_t hash = hash_chunk(chunk);
+  if (!out.cache || chunk.size() > ChunkCache::kMaxBytes) return join_chunk(chunk, hash, out);
+  ChunkCache::Entry& known = out.cache->at(hash);
+  if (known.holds(cache_owner_, chunk)) {
+    out.ids.insert(out.ids.end(), known.ids, known.ids + known.count);
+    return;
+  }
+  const size_t before = out.ids.size();
+  join_chunk(chunk, hash, out);
+  known.store(cache_owner_, chunk, std::span(out.ids).subspan(before));
+}
+
+// The end of the chunk whose last character so far, c, ends at `at`.
+size_t BpeEncoder::chunk_end(std::string_view text, size_t at, char32_t c, bool spell_specials) const {
+  char32_t d = 0;
+  while (at < text.size()) {
+    const auto b = static_cast<unsigned char>(text[at]);
+    if (user_defined_first_[b] && user_defined_at(text.substr(at), spell_specials) >= 0) break;
+    const size_t n = read_character(text, at, d);
+    if (n == 0 || !may_join(c, d)) break;
+    at += n, c = d;
+  }
+  return at;
+}
+
+// Encodes chunk by chunk as long as they end at `limit` or before; returns where the next one begins.
+size_t BpeEncoder::encode_prepared(std::string_view text, size_t limit, bool spell_specials, Output& out) const {
+  char32_t c = 0;
+  size_t i = 0;
+  while (i < text.size() && i <= limit) {
     if (user_defined_first_[static_cast<unsigned char>(text[i])]) {
       if (int32_t u = user_defined_at(text.substr(i), spell_specials); u >= 0) {
-        end_chunk(i);
-        n = user_defined_[u].text.size();
-        start = i + n;
-        out.push_back(user_defined_[u].id);
+        out.add(user_defined_[u].id, user_defined_[u].text.size());
+        i += user_defined_[u].text.size();
         continue;
       }
     }
-    n = read_character(text, i, c);
-    int32_t symbol = n == 0 ? -1 : symbol_of(c);
-    if (symbol < 0 || chunk.symbols.empty() || !may_join(last, c)) end_chunk(i);
-    if (symbol >= 0) {
-      chunk.add(symbol);
-      continue;
-    }
-    n = std::max<size_t>(n, 1);
-    put_unknown(c == ' ' && !lossless_ ? kSpaceMark : text.substr(i, n), out);
-    start = i + n;
+    const size_t n = read_character(text, i, c);
+    const size_t end = n == 0 ? i + 1 : chunk_end(text, i + n, c, spell_specials);
+    if (end > limit) break;
+    put_chunk(text.substr(i, end - i), out);
+    i = end;
   }
-  end_chunk(text.size());
+  return i;
+}
+
+bool BpeEncoder::reads_as_it_is(std::string_view text) const {
+  return lossless_ || (text.find(kSpaceMark) == text.npos && valid_utf8(text));
+}
+
+std::string BpeEncoder::prepared(std::string_view text) const {
+  return reads_as_it_is(text) ? std::string(text) : normalized(text);
+}
+
+void BpeEncoder::encode(std::string_view text, bool spell_specials, std::vector<int32_t>& out) const {
+  if (text.empty()) return;
+  std::string copy;
+  if (!reads_as_it_is(text)) text = copy = normalized(text);
+  if (dummy_prefix_) text = copy = cat(" ", text);
+  // What becomes of unknown characters without byte pieces depends on what stands before.
+  Output to{out, nullptr, byte_fallback_ ? &ChunkCache::of_this_thread() : nullptr};
+  encode_prepared(text, text.size(), spell_specials, to);
+}
+
+void BpeEncoder::encode(std::string_view text, bool spell_specials, std::vector<int32_t>& out,
+                        std::vector<TokenSpan>& spans) const {
+  if (text.empty()) return;
+  std::string copy;
+  std::vector<size_t> origins;
+  const bool as_it_is = reads_as_it_is(text);
+  if (!as_it_is) text = copy = normalized(text, &origins);
+  if (dummy_prefix_) text = copy = cat(" ", text);
+  const size_t first = spans.size(), prefix = dummy_prefix_;
+  Output to{out, &spans, nullptr};
+  encode_prepared(text, text.size(), spell_specials, to);
+  auto origin = [&](size_t at) { return as_it_is ? at - std::min(at, prefix) : origins[at - std::min(at, prefix)]; };
+  for (size_t i = first; i < spans.size(); ++i) spans[i] = {origin(spans[i].begin), origin(spans[i].end)};
+}
+
+size_t BpeEncoder::encode_begin(std::string_view text, bool last, std::vector<int32_t>& out) const {
+  // A user-defined piece that may go on.
+  const size_t unsure = last ? 0 : std::max<size_t>(longest_user_defined_, 1);
+  if (text.size() < unsure) return 0;
+  Output to{out, nullptr, byte_fallback_ ? &ChunkCache::of_this_thread() : nullptr};
+  return encode_prepared(text, text.size() - unsure, false, to);
 }
 
 }  // namespace puyu

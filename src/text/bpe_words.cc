@@ -1,6 +1,9 @@
 #include "text/bpe_words.h"
 
+#include "base/error.h"
 #include "base/utf8.h"
+#include "text/hf_bpe.h"
+#include "text/pattern.h"
 
 namespace puyu {
 namespace {
@@ -58,7 +61,7 @@ Script script_of(char32_t c) {
 
 }  // namespace
 
-void each_word(std::string_view text, const std::function<void(std::string_view)>& word) {
+void each_word(std::string_view text, const WordFunction& word) {
   size_t start = 0, length = 0;  // of the word so far: first byte, characters
   Script script = Script::kNone;
   auto cut = [&](size_t at) {
@@ -81,6 +84,63 @@ void each_word(std::string_view text, const std::function<void(std::string_view)
       ++length;
   }
   cut(text.size());
+}
+
+namespace {
+
+// A stretch of text as words: what belongs to no word is left out, digits and long stretches are cut.
+void put_words(std::string_view text, bool split_digits, const WordFunction& word) {
+  size_t start = 0, length = 0;
+  auto cut = [&](size_t at) {
+    if (length > 0) word(text.substr(start, at - start));
+    start = at, length = 0;
+  };
+  char32_t c = 0;
+  for (size_t i = 0; i < text.size();) {
+    const size_t n = decode_utf8(text, i, c);
+    const Script script = n == 0 ? Script::kNone : script_of(c);
+    const bool alone = split_digits && script == Script::kDigit;
+    if (alone || script == Script::kNone || length == kMaxWord) cut(i);
+    i += n == 0 ? 1 : n;
+    if (script == Script::kNone)
+      start = i;
+    else
+      ++length;
+    if (alone) cut(i);
+  }
+  cut(text.size());
+}
+
+void each_line_word(std::string_view text, bool split_digits, const WordFunction& word) {
+  while (!text.empty()) {
+    const size_t end = text.find('\n');
+    put_words(text.substr(0, end), split_digits, word);
+    if (end == text.npos) return;
+    word(text.substr(end, 1));
+    text.remove_prefix(end + 1);
+  }
+}
+
+void each_pattern_word(const SplitPattern& pattern, std::string_view text, bool split_digits,
+                       const WordFunction& word) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = pattern.match(text, at);
+    const size_t next = end == text.npos || end == at ? at + 1 : end;
+    put_words(text.substr(at, next - at), split_digits, word);
+    at = next;
+  }
+}
+
+}  // namespace
+
+std::function<void(std::string_view, const WordFunction&)> word_cutter(const std::string& name, bool split_digits) {
+  if (name == "script") return each_word;
+  if (name == "none")
+    return [=](std::string_view text, const WordFunction& word) { each_line_word(text, split_digits, word); };
+  if (name != "cl100k") fail("[tokenizer] pretokenizer: expected 'script', 'cl100k' or 'none', got '", name, "'");
+  return [=, pattern = SplitPattern(kCl100kPattern)](std::string_view text, const WordFunction& word) {
+    each_pattern_word(pattern, text, split_digits, word);
+  };
 }
 
 }  // namespace puyu

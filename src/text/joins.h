@@ -3,13 +3,17 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <functional>
 #include <queue>
+#include <utility>
 #include <vector>
 
 namespace puyu {
 
 constexpr uint32_t kNoRank = ~uint32_t{0};
-constexpr size_t kShortChunk = 48;  // up to here a scan for the best join beats a heap
+constexpr size_t kShortChunk = 48;   // up to here a scan for the best join beats a heap
+constexpr size_t kHugeChunk = 4096;  // from here a queue for each rank beats one heap over all positions
 
 struct Join {
   uint32_t rank = kNoRank;
@@ -72,12 +76,85 @@ void join_long(std::vector<int32_t>& s, Find&& find) {
   std::erase(s, -1);
 }
 
+// The positions where a join of one rank can be done, the leftmost first. They mostly arrive in order, since the joins
+// that make them are done from left to right: then both operations take constant time and memory is read forwards.
+class JoinPlaces {
+ public:
+  void push(uint32_t place) {
+    if (run_.empty() || place >= run_.back())
+      run_.push_back(place);
+    else
+      late_.push(place);
+  }
+  bool empty() const { return at_ == run_.size() && late_.empty(); }
+  uint32_t pop() {
+    if (!late_.empty() && (at_ == run_.size() || late_.top() < run_[at_])) {
+      const uint32_t place = late_.top();
+      late_.pop();
+      return place;
+    }
+    return run_[at_++];
+  }
+  void clear() { run_ = {}, at_ = 0; }
+  bool queued = false;  // among the ranks that have work
+
+ private:
+  std::vector<uint32_t> run_;
+  size_t at_ = 0;
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> late_;
+};
+
+// As join_long, in linear time for long runs of anything.
+template <class Find>
+void join_huge(std::vector<int32_t>& s, Find&& find) {
+  constexpr uint32_t kEnd = ~uint32_t{0};
+  const auto n = static_cast<uint32_t>(s.size());
+  std::vector<uint32_t> next(n), prev(n);
+  std::vector<int32_t> index;  // by rank, into places; -1: none yet
+  std::deque<JoinPlaces> places;
+  std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ranks;
+  auto offer = [&](uint32_t i) {
+    const uint32_t rank = find(s[i], s[next[i]]).rank;
+    if (rank == kNoRank) return;
+    if (rank >= index.size()) index.resize(size_t{rank} + size_t{rank} / 2 + 1, -1);
+    if (index[rank] < 0) index[rank] = static_cast<int32_t>(places.size()), places.emplace_back();
+    JoinPlaces& p = places[static_cast<size_t>(index[rank])];
+    p.push(i);
+    if (!std::exchange(p.queued, true)) ranks.push(rank);
+  };
+  for (uint32_t i = 0; i < n; ++i) next[i] = i + 1 < n ? i + 1 : kEnd, prev[i] = i > 0 ? i - 1 : kEnd;
+  for (uint32_t i = 0; i + 1 < n; ++i) offer(i);
+  while (!ranks.empty()) {
+    const uint32_t rank = ranks.top();
+    JoinPlaces& p = places[static_cast<size_t>(index[rank])];
+    if (p.empty()) {
+      ranks.pop();
+      p.clear(), p.queued = false;
+      continue;
+    }
+    const uint32_t i = p.pop();
+    if (s[i] < 0 || next[i] == kEnd) continue;
+    const Join j = find(s[i], s[next[i]]);
+    if (j.rank != rank) continue;  // one of the two has changed
+    const uint32_t gone = next[i];
+    s[i] = j.made;
+    s[gone] = -1;
+    next[i] = next[gone];
+    if (next[i] != kEnd) prev[next[i]] = i;
+    for (uint32_t at : {prev[i], i})
+      if (at != kEnd && next[at] != kEnd) offer(at);
+  }
+  std::erase(s, -1);
+}
+
 template <class Find>
 void join_all(std::vector<int32_t>& symbols, Find&& find) {
   if (symbols.size() <= kShortChunk)
     join_short(symbols, find);
-  else
+  else if (symbols.size() < kHugeChunk)
     join_long(symbols, find);
+  else
+    join_huge(symbols, find);
 }
 
 }  // namespace puyu

@@ -5,6 +5,8 @@
 #include <sentencepiece_trainer.h>
 #include <zlib.h>
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/log.h"
 #include "text/text_testing.h"
@@ -103,6 +105,95 @@ TEST(SentencePiece, EveryPieceAgrees) {
   for (int32_t id = 0; id < b.ours.vocab_size(); ++id) ASSERT_TRUE(b.agree(b.theirs.IdToPiece(id))) << id;
 }
 
+// Spans lie side by side, cover the text, and hold what their ids decode to.
+void check_spans(const Tokenizer& t, const std::string& text) {
+  std::vector<TokenSpan> spans;
+  const std::vector<int32_t> ids = t.encode_with_spans(text, spans);
+  ASSERT_EQ(ids, t.encode(text));
+  ASSERT_EQ(spans.size(), ids.size());
+  size_t at = 0;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    ASSERT_EQ(spans[i].begin, at);
+    ASSERT_LE(spans[i].begin, spans[i].end);
+    at = spans[i].end;
+    const std::string part = text.substr(spans[i].begin, at - spans[i].begin);
+    const bool plain = valid_utf8(text) && text.find(kSpaceMark) == text.npos && !t.vocabulary().add_dummy_prefix;
+    if (!plain || !t.vocabulary().byte_fallback || t.is_special(ids[i]) || t.piece_bytes(ids[i]) == part) continue;
+    ASSERT_TRUE(part == " " || part.empty()) << part;  // a space that no piece has: U+2581 in bytes
+  }
+  ASSERT_EQ(at, text.size());
+}
+
+// A text in parts, cut anywhere.
+void check_stream(const Tokenizer& t, const std::string& text, Rng& rng) {
+  StreamEncoder stream(t);
+  std::vector<int32_t> got;
+  for (size_t i = 0; i < text.size();) {
+    const size_t n = 1 + rng.below(rng.below(2) ? 4 : 60);
+    const std::vector<int32_t> ids = stream.push(std::string_view(text).substr(i, n));
+    got.insert(got.end(), ids.begin(), ids.end());
+    i += n;
+  }
+  const std::vector<int32_t> rest = stream.finish();
+  got.insert(got.end(), rest.begin(), rest.end());
+  ASSERT_EQ(got, t.encode(text)) << testing::PrintToString(text);
+}
+
+TEST(SentencePiece, SpansAndStreamsAreTheWhole) {
+  SKIP_WITHOUT(test_data(kInternLm2Model));
+  Rng rng(12);
+  for (int i = 0; i < 3000; ++i) {
+    const std::string text = i % 2 ? random_text(rng, rng.below(300)) : random_bytes(rng, rng.below(200));
+    check_spans(internlm2().ours, text);
+    check_stream(internlm2().ours, text, rng);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(SentencePiece, StreamsGiveIdsAsSoonAsTheyAreSure) {
+  SKIP_WITHOUT(test_data(kInternLm2Model));
+  const Tokenizer& t = internlm2().ours;
+  StreamEncoder stream(t);
+  const std::vector<int32_t> ids = stream.push("The first sentence. The second sentence, which has not en");
+  EXPECT_GT(ids.size(), 5u);  // the last bytes may begin a user-defined piece of 18
+  StreamEncoder endless(t);   // one chunk that never ends is not looked at again and again
+  for (int i = 0; i < 100000; ++i) EXPECT_TRUE(endless.push("a").empty());
+  EXPECT_EQ(endless.finish(), t.encode(std::string(100000, 'a')));
+}
+
+TEST(SentencePiece, BatchesAreTheirTexts) {
+  SKIP_WITHOUT(test_data(kInternLm2Model));
+  Rng rng(13);
+  std::vector<std::string> texts;
+  for (int i = 0; i < 500; ++i) texts.push_back(random_text(rng, rng.below(i % 50 ? 500 : 100000)));
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const std::vector<std::vector<int32_t>> got = internlm2().ours.encode_batch(views);
+  ASSERT_EQ(got.size(), texts.size());
+  for (size_t i = 0; i < texts.size(); ++i) ASSERT_EQ(got[i], internlm2().ours.encode(texts[i]));
+  EXPECT_TRUE(internlm2().ours.encode_batch({}).empty());
+}
+
+// Chunks without a safe place to cut, longer than what the heap gets: joined rank by rank.
+TEST(SentencePiece, AgreesOnHugeChunks) {
+  SKIP_WITHOUT(test_data(kInternLm2Model));
+  Rng rng(14);
+  for (size_t n : {4095, 4096, 4097, 20000, 100000})
+    for (const char* alphabet : {"a", "ab", "the", "aeinst", " ", "=-", "0123456789"}) {
+      const std::string_view letters = alphabet;
+      std::string text;
+      while (text.size() < n) text += letters[rng.below(letters.size())];
+      ASSERT_TRUE(internlm2().agree(text)) << n << " of " << alphabet;
+    }
+  for (int i = 0; i < 20; ++i) {  // pieces of few letters, so that all neighbours may join
+    std::string text;
+    while (text.size() < 30000) {
+      const std::string piece = internlm2().theirs.IdToPiece(static_cast<int>(354 + rng.below(3000)));
+      if (std::ranges::all_of(piece, [](char c) { return c >= 'a' && c <= 'z'; })) text += piece;
+    }
+    ASSERT_TRUE(internlm2().agree(text));
+  }
+}
+
 // Models of the other settings, trained on the spot.
 TEST(SentencePiece, AgreesOnOtherSettings) {
   std::vector<std::string> lines;
@@ -121,6 +212,9 @@ TEST(SentencePiece, AgreesOnOtherSettings) {
         std::string text = random_text(rng, rng.below(150));
         if (i % 3 == 0) text += "ingxin <sep><ctl> 你好世界";
         ASSERT_TRUE(b.agree(text)) << "fallback " << fallback << ", dummy prefix " << dummy;
+        check_spans(b.ours, text);
+        check_stream(b.ours, text, rng);
+        if (HasFatalFailure()) return;
         // A stream is the whole, and one that goes on another text keeps its leading spaces.
         const std::vector<int32_t> ids = b.ours.encode("  " + text);
         const auto whole = std::span(ids), begin = whole.first(ids.size() / 2), rest = whole.subspan(begin.size());

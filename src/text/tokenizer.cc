@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/parallel.h"
 #include "base/utf8.h"
 #include "text/bpe.h"
 #include "text/sentencepiece.h"
@@ -15,11 +16,24 @@
 namespace puyu {
 namespace {
 
+constexpr size_t kBatchBytes = 64 << 10;  // encode_batch: texts that a thread takes at a time
+
 std::string find_model(const std::string& path) {
   if (!is_directory(path)) return path;
   for (const char* name : {"/tokenizer.puyu", "/tokenizer.json", "/tokenizer.model"})
     if (file_exists(path + name)) return path + name;
   fail("[tokenizer] ", path, ": expected tokenizer.puyu, tokenizer.json or tokenizer.model in this folder, found none");
+}
+
+// How many bytes to take so that none belongs to a character that may still grow.
+size_t whole_characters(std::string_view bytes) {
+  for (size_t back = 1; back <= std::min<size_t>(3, bytes.size()); ++back) {
+    auto b = static_cast<unsigned char>(bytes[bytes.size() - back]);
+    if ((b & 0xC0) == 0x80) continue;
+    size_t need = b >= 0xF0 ? 4 : b >= 0xE0 ? 3 : b >= 0xC0 ? 2 : 1;
+    return need > back ? bytes.size() - back : bytes.size();
+  }
+  return bytes.size();
 }
 
 Vocabulary parse(std::string_view bytes, const std::string& file) {
@@ -45,7 +59,7 @@ Tokenizer::Impl::Impl(Vocabulary v) : vocabulary(std::move(v)) {
     if (p.kind == PieceKind::kByte)
       bytes.emplace_back(1, static_cast<char>(byte_of_piece(p.text)));
     else if (p.kind == PieceKind::kUnknown && !hf)
-      bytes.emplace_back(" \u2047 ");  // as SentencePiece shows <unk>
+      unknown = static_cast<int32_t>(id), bytes.emplace_back(" \u2047 ");  // as SentencePiece shows <unk>
     else if (hf && (vocabulary.hf->byte_level || p.kind == PieceKind::kUserDefined))
       bytes.push_back(p.text);
     else
@@ -115,6 +129,36 @@ std::vector<int32_t> Tokenizer::encode_with_specials(std::string_view text) cons
   return ids;
 }
 
+std::vector<std::vector<int32_t>> Tokenizer::encode_batch(std::span<const std::string_view> texts) const {
+  std::vector<std::vector<int32_t>> out(texts.size());
+  // Several texts at a time, so that short ones are worth a thread's while.
+  std::vector<size_t> cuts = {0};
+  for (size_t i = 0, bytes = 0; i < texts.size(); ++i)
+    if ((bytes += texts[i].size() + 64) >= kBatchBytes || i + 1 == texts.size()) cuts.push_back(i + 1), bytes = 0;
+  parallel_for(static_cast<int64_t>(cuts.size()) - 1, [&](int64_t k) {
+    for (size_t i = cuts[k]; i < cuts[k + 1]; ++i) impl_->encode(texts[i], false, out[i]);
+  });
+  return out;
+}
+
+std::vector<int32_t> Tokenizer::encode_with_spans(std::string_view text, std::vector<TokenSpan>& spans) const {
+  std::vector<int32_t> ids;
+  spans.clear();
+  if (!impl_->hf) return impl_->encoder->encode(text, false, ids, spans), ids;
+  ids = encode(text);
+  size_t at = 0;
+  for (int32_t id : ids) {
+    const std::string& piece = impl_->bytes[id];
+    if (text.substr(at, piece.size()) != piece)
+      fail("[tokenizer] this tokenizer.json changes the text before it encodes it, so its ids have no places in it");
+    spans.push_back({at, at + piece.size()});
+    at += piece.size();
+  }
+  if (at != text.size())
+    fail("[tokenizer] this tokenizer.json leaves parts of the text out, so its ids have no places in it");
+  return ids;
+}
+
 void encode_part(const Tokenizer& t, std::string_view text, bool first, std::vector<int32_t>& ids) {
   if (t.impl().hf)
     t.impl().hf->encode(text, false, ids, first);
@@ -173,20 +217,42 @@ void Tokenizer::save(const std::string& path) const { write_vocabulary(impl_->vo
 std::string StreamDecoder::push(int32_t id) {
   pending_ += tokenizer_.decode({&id, 1}, false, continues_);
   continues_ |= !tokenizer_.is_special(id);  // the first piece alone bears the dummy prefix
-  // What is whole can go: all but the last bytes when they may still grow to a character.
-  size_t whole = pending_.size();
-  for (size_t back = 1; back <= std::min<size_t>(3, pending_.size()); ++back) {
-    auto b = static_cast<unsigned char>(pending_[pending_.size() - back]);
-    if ((b & 0xC0) == 0x80) continue;
-    size_t need = b >= 0xF0 ? 4 : b >= 0xE0 ? 3 : b >= 0xC0 ? 2 : 1;
-    if (need > back) whole = pending_.size() - back;
-    break;
-  }
+  const size_t whole = whole_characters(pending_);
   std::string out = repair_utf8(std::string_view(pending_).substr(0, whole));
   pending_.erase(0, whole);
   return out;
 }
 
 std::string StreamDecoder::finish() { return repair_utf8(std::exchange(pending_, {})); }
+
+StreamEncoder::StreamEncoder(Tokenizer tokenizer) : tokenizer_(std::move(tokenizer)) {}
+
+std::vector<int32_t> StreamEncoder::push(std::string_view part) {
+  raw_ += part;
+  return tokenizer_.impl().hf ? std::vector<int32_t>() : take(false);
+}
+
+std::vector<int32_t> StreamEncoder::finish() {
+  if (tokenizer_.impl().hf) return tokenizer_.encode(std::exchange(raw_, {}));
+  return take(true);
+}
+
+std::vector<int32_t> StreamEncoder::take(bool last) {
+  const BpeEncoder& encoder = *tokenizer_.impl().encoder;
+  const Vocabulary& v = tokenizer_.vocabulary();
+  const size_t whole = last ? raw_.size() : whole_characters(raw_);
+  if (!begun_ && !raw_.empty()) begun_ = true, text_ = v.add_dummy_prefix ? " " : "";
+  text_ += encoder.prepared(std::string_view(raw_).substr(0, whole));
+  raw_.erase(0, whole);
+  std::vector<int32_t> ids;
+  if (!last && text_.size() < next_try_) return ids;
+  if (after_unknown_) ids.push_back(tokenizer_.impl().unknown);  // what follows may belong to it
+  const size_t done = encoder.encode_begin(text_, last, ids);
+  text_.erase(0, done);
+  next_try_ = done ? 0 : text_.size() * 2;
+  if (after_unknown_) ids.erase(ids.begin());
+  if (!ids.empty()) after_unknown_ = !v.byte_fallback && ids.back() == tokenizer_.impl().unknown;
+  return ids;
+}
 
 }  // namespace puyu

@@ -14,6 +14,11 @@ namespace puyu {
 
 struct Vocabulary;
 
+struct TokenSpan {  // of bytes
+  size_t begin = 0, end = 0;
+  bool operator==(const TokenSpan&) const = default;
+};
+
 class Tokenizer {
  public:
   // A puyu tokenizer file, a SentencePiece .model, a Hugging Face tokenizer.json, cl100k_base.tiktoken, or a folder
@@ -28,6 +33,12 @@ class Tokenizer {
   std::vector<int32_t> encode_untrusted(std::string_view text) const;
   // As encode, but the literal texts of special tokens become their ids: only for trusted text.
   std::vector<int32_t> encode_with_specials(std::string_view text) const;
+  // encode() of each text, by all threads.
+  std::vector<std::vector<int32_t>> encode_batch(std::span<const std::string_view> texts) const;
+  // encode() with the bytes of `text` that each id stands for, in order and without gaps; where U+FFFD stands for a
+  // broken byte, or U+2581 in three byte pieces for a space, some are empty. Error for a tokenizer.json that normalises
+  // or adds spaces.
+  std::vector<int32_t> encode_with_spans(std::string_view text, std::vector<TokenSpan>& spans) const;
   // The bytes of the pieces, joined: may end inside a character when the ids do. Special tokens give their text only
   // with keep_specials. Ids outside the vocabulary are an Error. A dummy prefix (LLaMA) is taken off again, unless the
   // text goes on another one: `continues`.
@@ -65,6 +76,24 @@ class Tokenizer {
 // Puts the tokenizer at `from` (as for load) into a model's folder: in our format, or a tokenizer.json with what stands
 // beside it.
 void save_tokenizer(const std::string& from, const std::string& folder);
+
+// encode() of a text that comes in parts, cut anywhere: together the same ids, each as soon as no later text can change
+// it. A tokenizer.json's patterns look ahead without bound: there all ids come at the end.
+class StreamEncoder {
+ public:
+  explicit StreamEncoder(Tokenizer tokenizer);
+  std::vector<int32_t> push(std::string_view part);
+  std::vector<int32_t> finish();
+
+ private:
+  std::vector<int32_t> take(bool last);
+  Tokenizer tokenizer_;
+  std::string raw_;      // may end inside a character
+  std::string text_;     // as the model reads it, not yet encoded
+  size_t next_try_ = 0;  // of text_: to look at a long chunk again and again would be quadratic
+  bool after_unknown_ = false;
+  bool begun_ = false;
+};
 
 // Text from ids one by one, together the same as decode() gives: holds back bytes until they form whole characters, so
 // a stream never shows half of one.

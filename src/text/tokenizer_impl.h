@@ -20,6 +20,7 @@ struct Tokenizer::Impl {
   std::map<std::string, int32_t, std::less<>> specials;
   std::string special_starts;  // their first bytes
   uint64_t fingerprint = 0;
+  int32_t unknown = -1;
   explicit Impl(Vocabulary v);
   Impl(const Impl&) = delete;  // the encoder refers to the vocabulary
   Impl& operator=(const Impl&) = delete;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "train/vocab_parallel.h"
 
 namespace puyu {
 namespace {
@@ -12,6 +13,20 @@ namespace {
 constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// Sequences of one token each, with nothing to predict: they change nothing but the number of tokens.
+Batch filled(const Batch& b, int64_t n) {
+  Batch out = b;
+  const int32_t none = 0;
+  for (int64_t i = 0; i < n; ++i) out.add(&none, 1);
+  return out;
+}
+template <class T>
+std::vector<T> filled(std::span<const T> v, int64_t n, T with) {
+  std::vector<T> out(v.begin(), v.end());
+  out.resize(v.size() + static_cast<size_t>(n), with);
+  return out;
+}
 
 }  // namespace
 
@@ -23,6 +38,8 @@ Learner::Learner(Zero state, OptimizerOptions options, Recompute recompute)
   activations_ = std::make_unique<Arena>("activations", kReserve);
   scratch_ = std::make_unique<Arena>("scratch", kReserve);
   ctx_ = {Device::kCpu, scratch_.get()};
+  if (state_.ranks().tensor().size() > 1) tensor_ = std::make_unique<TensorParallel>(state_.ranks());
+  CHECK(!tensor_ || weights().head == Head::kLanguage);
 }
 
 void Learner::set_rope_theta(double theta) { weights().config.rope_theta = theta; }
@@ -38,7 +55,34 @@ Sequences Learner::sequences(const Batch& b) {
     tables_ = std::make_unique<Arena>("rope", rows * c.hd() * 4 + 4096);
     rope_table_ = make_rope_table(*tables_, c, rows);
   }
-  return b.sequences(rope_table_);
+  Sequences s = b.sequences(rope_table_);
+  if (tensor_) s.parallel = tensor_.get();
+  return s;
+}
+
+// Tokens missing to a number that the tensor ranks can split.
+int64_t Learner::filling(int64_t tokens) const {
+  const int64_t unit = tensor_ ? tensor_->token_unit(state_.config().hidden_size) : 1;
+  return (unit - tokens % unit) % unit;
+}
+
+void Learner::cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,
+                            const float* coef) {
+  if (tensor_)
+    vocab_cross_entropy(ctx_, *tensor_, out, dx, dw, x, weights().output(), target.data(), coef);
+  else
+    fused_cross_entropy(ctx_, out, dx, dw, x, weights().output(), target.data(), coef);
+}
+
+LmSums Learner::sums(std::span<const int32_t> target, const float* logp, const int32_t* correct) const {
+  LmSums s;
+  for (size_t t = 0; t < target.size(); ++t) {
+    if (target[t] < 0 || !counts_tokens()) continue;
+    s.logp += static_cast<double>(logp[t]);
+    s.correct += correct[t];
+    ++s.tokens;
+  }
+  return s;
 }
 
 Tensor Learner::forward(const Batch& b, Pass* pass) {
@@ -59,7 +103,13 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
   const int64_t T = b.tokens();
   const double begin = now();
   CHECK(static_cast<int64_t>(target.size()) == T && (f || static_cast<int64_t>(coef.size()) == T) &&
-        state_.trainable());
+        state_.trainable() && !(f && tensor_));
+  if (const int64_t n = filling(T); n > 0) {
+    const LmSums all =
+        accumulate(filled(b, n), filled<int32_t>(target, n, -1), filled<float>(coef, n, 0), nullptr, each);
+    if (each) each->logp.resize(target.size()), each->correct.resize(target.size());
+    return all;
+  }
   ScratchScope scope(*activations_);
   Weights& w = weights();
   Pass pass;
@@ -67,14 +117,13 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
   Tensor logp = activations_->alloc(DType::kF32, {T}), correct = activations_->alloc(DType::kI32, {T});
   std::vector<float> computed;
   if (f) {
-    fused_cross_entropy(ctx_, {logp, {}, {}}, {}, {}, h, w.output(), target.data(), nullptr);
+    cross_entropy({logp, {}, {}}, {}, {}, h, target, nullptr);
     computed.resize(static_cast<size_t>(T));
     (*f)({logp.as<float>(), static_cast<size_t>(T)}, computed);
     coef = computed;
   }
   Model<Tensor>& g = gradients();
-  fused_cross_entropy(ctx_, {logp, {}, correct}, dh, w.config.tie_embeddings ? g.tok_embeddings : g.output, h,
-                      w.output(), target.data(), coef.data());
+  cross_entropy({logp, {}, correct}, dh, w.config.tie_embeddings ? g.tok_embeddings : g.output, h, target, coef.data());
   const double middle = now();
   model_backward(ctx_, w, g, dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
   forward_seconds_ += middle - begin, backward_seconds_ += now() - middle;
@@ -82,34 +131,27 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
     each->logp.assign(logp.as<float>(), logp.as<float>() + T);
     each->correct.assign(correct.as<int32_t>(), correct.as<int32_t>() + T);
   }
-  LmSums s;
-  for (int64_t t = 0; t < T; ++t) {
-    if (target[t] < 0) continue;
-    s.logp += static_cast<double>(logp.as<float>()[t]);
-    s.correct += correct.as<int32_t>()[t];
-    ++s.tokens;
-  }
-  return s;
+  return sums(target, logp.as<float>(), correct.as<int32_t>());
 }
 
 LmSums Learner::logprobs(const Batch& b, std::span<const int32_t> target, std::span<float> out,
                          std::span<float> entropy) {
   CHECK(static_cast<int64_t>(target.size()) == b.tokens() && out.size() == target.size());
+  if (const int64_t n = filling(b.tokens()); n > 0) {
+    std::vector<float> all(out.size() + static_cast<size_t>(n));
+    const LmSums s = logprobs(filled(b, n), filled<int32_t>(target, n, -1), all, entropy);
+    std::copy_n(all.begin(), out.size(), out.begin());
+    return s;
+  }
   ScratchScope scope(*activations_);
   const int64_t T = b.tokens();
   Tensor h = forward(b, nullptr), correct = activations_->alloc(DType::kI32, {T});
   Tensor ent = entropy.empty() ? Tensor{} : make_view(entropy.data(), T);
-  fused_cross_entropy(ctx_, {make_view(out.data(), T), ent, correct}, {}, {}, h, weights().output(), target.data(),
-                      nullptr);
+  cross_entropy({make_view(out.data(), T), ent, correct}, {}, {}, h, target, nullptr);
   leave_head();
-  LmSums s;
-  for (int64_t t = 0; t < T; ++t) {
-    if (target[t] < 0) continue;
-    s.logp += static_cast<double>(out[t]);
-    if (ent) s.entropy += static_cast<double>(entropy[t]);
-    s.correct += correct.as<int32_t>()[t];
-    ++s.tokens;
-  }
+  LmSums s = sums(target, out.data(), correct.as<int32_t>());
+  for (size_t t = 0; ent && t < target.size(); ++t)
+    if (target[t] >= 0) s.entropy += static_cast<double>(entropy[t]);
   return s;
 }
 

@@ -2,7 +2,7 @@
 // modelling and PPO share. accumulate_*() run forward and backward on one micro-batch and add to the gradients;
 // apply() clips, updates and zeroes. Losses are linear in log-probs or values once their coefficients are known, so
 // each algorithm only computes coefficients. With several ranks (train/zero.h) each accumulates its own micro-batches,
-// and all go through the same number of rounds a step.
+// and all go through the same number of rounds a step; tensor ranks all accumulate the same micro-batch.
 #pragma once
 #include <functional>
 #include <map>
@@ -28,6 +28,8 @@ struct OptimizerOptions {
   }
 };
 
+// Of tensor ranks, which all see the same tokens, the first counts them and the others have zeros: the sums over all
+// ranks are those of one.
 struct LmSums {
   double logp = 0;                  // sum of log p(target) over counted tokens
   double entropy = 0;               // sum of the predictive entropy, when asked for
@@ -61,9 +63,11 @@ class Learner {
   Learner(Zero state, OptimizerOptions options, Recompute recompute);
 
   // Gradient of sum_t coef[t] * log p(target[t]). target < 0: not counted. Minimising a mean loss: coef = -1 / tokens.
+  // each: also what was found at each token, alike on all tensor ranks.
   LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
                        TokenResults* each = nullptr);
-  // The same, coefficients computed from the log-probs [T] by f (PPO); two passes through the head.
+  // The same, coefficients computed from the log-probs [T] by f (PPO); two passes through the head. This, entropies and
+  // values are not there for tensor ranks.
   using CoefFn = std::function<void(std::span<const float> logp, std::span<float> coef)>;
   LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, const CoefFn& f);
   // Log-probs [T] (0 where target < 0) and optionally entropies, no gradient.
@@ -93,6 +97,8 @@ class Learner {
   // RoPE base for what follows (the long-context phase raises it); also stored in the config.
   void set_rope_theta(double theta);
 
+  bool counts_tokens() const { return !tensor_ || tensor_->rank() == 0; }
+  double wait_seconds() const { return state_.wait_seconds() + (tensor_ ? tensor_->wait_seconds() : 0); }
   Zero& state() { return state_; }
   Weights& weights() { return state_.weights(); }
   Model<Tensor>& gradients() { return state_.gradients(); }
@@ -105,11 +111,16 @@ class Learner {
  private:
   Sequences sequences(const Batch& b);
   Tensor forward(const Batch& b, Pass* pass);
+  int64_t filling(int64_t tokens) const;
+  void cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,
+                     const float* coef);
+  LmSums sums(std::span<const int32_t> target, const float* logp, const int32_t* correct) const;
   void leave_head() { state_.leave(state_.weights().config.num_layers + 1, Use::kForward); }
   LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f,
                     TokenResults* each);
 
   Zero state_;
+  std::unique_ptr<TensorParallel> tensor_;  // none: one rank has all of each block
   OptimizerOptions options_;
   Recompute recompute_;
   std::unique_ptr<Arena> activations_, scratch_, tables_;

@@ -50,11 +50,15 @@ struct PhaseOptions {
 // rounding.
 struct ParallelOptions {
   Mesh mesh;
+  std::string tensor_mode = "mtp";
   int64_t zero = 1;
   double patience = 600;
   template <class F>
   void fields(F&& f) {
     mesh.fields(f);
+    f("tensor_mode", tensor_mode,
+      "tensor ranks between the products of a block: mtp = all have every token; msp = each has a share of the tokens; "
+      "fsp = as msp, and gathers again in the backward pass: least memory");
     f("zero", zero,
       "what data ranks do not all keep whole: 1 = optimizer state, 2 = gradients too, 3 = weights too; 0 = nothing");
     f("patience", patience, "seconds to wait for another rank before giving up with its number");

@@ -127,7 +127,7 @@ void write_parts(const FilePlan& plan) {
 }
 
 std::string model_config_text(const Zero& state) {
-  return to_hf_config(state.weights().config, state.weights().head).dump(2) + "\n";
+  return to_hf_config(state.config(), state.weights().head).dump(2) + "\n";
 }
 
 void write_model_folder(const std::string& dir, Zero& state, DType dtype) {

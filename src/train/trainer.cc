@@ -45,21 +45,21 @@ Recompute parse_recompute(const std::string& s) {
   return s == "full" ? Recompute::kFull : s == "selective" ? Recompute::kSelective : Recompute::kNone;
 }
 
-// The ranks of `world` are all data ranks; other meshes are refused, with what would be possible.
-void check_mesh(const TrainOptions& o, const ModelConfig& c, const Comm& world) {
+// The groups of this rank; a mesh that cannot be is refused, with the nearest that can.
+std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig& c, Comm& world) {
   const Mesh& m = o.parallel.mesh;
-  fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers});
-  if (m.tensor > 1 || m.pipeline > 1)
-    fail("[train] parallel.", m.tensor > 1 ? "tensor" : "pipeline", ": tensor and pipeline ranks are not there yet; ",
-         "leave both at 1: all ", world.size(), " ranks then split the batch, and parallel.zero = 3 splits the memory");
+  if (m.pipeline > 1)
+    fail("[train] parallel.pipeline: pipeline ranks are not there yet; leave it at 1, and split blocks with ",
+         "parallel.tensor or memory with parallel.zero = 3");
+  const Mesh mesh = fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size});
+  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode));
 }
 
 Learner make_learner(const TrainOptions& o, Comm& world) {
   const DType dtype = parse_dtype(o.dtype);
   const auto source = o.init_from.empty() ? nullptr : open_model_source(o.init_from);
   const ModelConfig config = source ? source->config() : o.model;
-  check_mesh(o, config, world);
-  Zero state(config, Head::kLanguage, dtype, world, static_cast<int>(o.parallel.zero));
+  Zero state(config, Head::kLanguage, dtype, make_ranks(o, config, world), static_cast<int>(o.parallel.zero));
   Arena scratch("load", 1 << 20);
   Ctx ctx{Device::kCpu, &scratch};
   state.fill([&](const FlatTensor& t, size_t index, Tensor whole) {
@@ -126,6 +126,7 @@ class Trainer {
   Comm& world_;
   std::string run_dir_;
   Learner learner_;
+  Comm& data_;  // the ranks that split the batch
   Loader loader_;
   std::vector<ValidSet> valid_;
   TrainState state_;  // after the last whole step
@@ -149,6 +150,7 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
       world_(world),
       run_dir_(std::move(run_dir)),
       learner_(make_learner(o, world)),
+      data_(learner_.state().ranks().data()),
       loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data),
       skip_batches_(parse_step_list(o.skip_batches, "skip_batches")),
       stop_file_(o.stop_file.empty() ? run_dir_ + "/stop" : o.stop_file),
@@ -166,14 +168,14 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
   enter_phase(static_cast<size_t>(state_.phase));  // of the last step done; the next may begin another one
   if (state_.step > 0) loader_.restore(state_.loader);
   saved_step_ = report_.resumed_from = state_.step;
-  report_.parameters = learner_.weights().config.num_params();
+  report_.parameters = learner_.state().config().num_params();
   for (const DataSource& v : o.valid) {
     Loader l({v}, 0, longest_sequence(o), o.verify_data);
     const uint64_t tokenizer = l.tokenizer_fingerprint();
     if (tokenizer != loader_.tokenizer_fingerprint() && tokenizer != 0 && loader_.tokenizer_fingerprint() != 0)
       fail("[train] ", v.path, ": made with another tokenizer than the training data");
     valid_.push_back({l.info()[0].name, l.next_share(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len,
-                                                     o.micro_tokens, world.rank(), world.size())});
+                                                     o.micro_tokens, data_.rank(), data_.size())});
   }
   TrainOptions all = o;
   writer_.emplace(CheckpointWriter::Options{run_dir_, o.tokenizer, to_json(list_fields(all)), o.keep_checkpoints,
@@ -197,7 +199,7 @@ void Trainer::check_data() {
   const uint64_t made_with = loader_.tokenizer_fingerprint();  // 0: the files do not say
   if (!o_.tokenizer.empty() && made_with != 0 && Tokenizer::load(o_.tokenizer).fingerprint() != made_with)
     fail("[train] tokenizer ", o_.tokenizer, " is not the one the shards were made with (", o_.data[0].path, ")");
-  const int64_t vocab = learner_.weights().config.vocab_size, largest = o_.verify_data ? loader_.largest_id() : 0;
+  const int64_t vocab = learner_.state().config().vocab_size, largest = o_.verify_data ? loader_.largest_id() : 0;
   if (largest >= vocab)
     fail("[train] the data has token id ", largest, ", the model's vocab_size is ", vocab,
          "; use the tokenizer's vocabulary size or the data of this model's tokenizer");
@@ -234,7 +236,7 @@ bool Trainer::accumulate(const StepShare& share, StepTotals& totals) {
     const MicroBatch& m = share.micros[static_cast<size_t>(round)];
     coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(share.counted)));
     totals.add(learner_.accumulate_lm(m.batch, m.target, coef, &each));
-    totals.add(m, each);
+    if (learner_.counts_tokens()) totals.add(m, each);
   }
   totals.add_ranks(world_);
   return true;
@@ -284,7 +286,7 @@ bool Trainer::roll_back(StepMetrics& m) {
 // Forward, backward and, unless the guard is against it, the update.
 Outcome Trainer::train_on(const StepShare& share, int64_t batch_tokens, StepMetrics& m) {
   auto t = Clock::now();
-  const double waited = learner_.state().wait_seconds(), forward = learner_.forward_seconds(),
+  const double waited = learner_.wait_seconds(), forward = learner_.forward_seconds(),
                backward = learner_.backward_seconds();
   StepTotals totals;
   totals.sources.resize(o_.data.size());
@@ -310,12 +312,12 @@ Outcome Trainer::train_on(const StepShare& share, int64_t batch_tokens, StepMetr
     remember_step(o_.guard, state_.guard, m.loss, m.grad_norm);
   }
   m.optimizer_seconds = lap(t);
-  m.reduce_seconds = learner_.state().wait_seconds() - waited;
+  m.reduce_seconds = learner_.wait_seconds() - waited;
   busy_seconds_ += m.model_seconds + m.optimizer_seconds - m.reduce_seconds;
   m.seconds = m.data_seconds + m.model_seconds + m.optimizer_seconds;
   m.tgs = static_cast<double>(batch_tokens) / m.seconds / world_.size();
   if (o_.peak_tflops > 0) {
-    const ModelConfig& c = learner_.weights().config;
+    const ModelConfig c = learner_.state().config();
     const double share_of_peak = m.tgs / (o_.peak_tflops * 1e12);
     const auto sequence = static_cast<double>(o_.phases[phase_].seq_len);
     m.mfu = share_of_peak * c.train_flops_per_token(totals.squared_lengths / static_cast<double>(batch_tokens));
@@ -341,7 +343,7 @@ Outcome Trainer::step() {
   m.events = std::exchange(events_, {});
   m.save_seconds = writer_->stalled_seconds() - std::exchange(save_seconds_, writer_->stalled_seconds());
   watch_->enter(Watch::Part::kData, m.step);
-  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, world_.rank(), world_.size());
+  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, data_.rank(), data_.size());
   m.data_seconds = m.seconds = lap(t);
   if (is_left_out(m.step)) {
     m.loss = m.accuracy = m.grad_norm = std::nan(""), m.skipped = true;
@@ -465,7 +467,11 @@ void Trainer::train_steps() {
 
 TrainReport Trainer::run() {
   const int64_t total = total_steps(o_);
-  if (world_.size() > 1) log_info(world_.size(), " data ranks, ZeRO ", o_.parallel.zero);
+  if (world_.size() > 1)
+    log_info(data_.size(), " data ranks, ZeRO ", o_.parallel.zero,
+             data_.size() < world_.size()
+                 ? cat(", each of ", world_.size() / data_.size(), " tensor ranks (", o_.parallel.tensor_mode, ")")
+                 : "");
   log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
            format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
            state_.step ? cat(", resumed at step ", state_.step) : "");

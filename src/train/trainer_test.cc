@@ -206,6 +206,39 @@ TEST_F(TrainerTest, TheStopFileSavesAndStops) {
   EXPECT_EQ(Json::parse(read_file(dir + "/again/heartbeat.json")).at("step").as_int(), 14);
 }
 
+// A batch that the guard leaves out is a batch that skip_batches names: the same run, bit for bit.
+TEST_F(TrainerTest, SkippingAndRollingBackAreTheRunWithoutThoseBatches) {
+  TrainOptions o = tiny_run(dir);
+  o.phases[0].steps = 30, o.checkpoint_every = 4, o.keep_checkpoints = 0, o.snapshot_every = 3;
+  o.guard.on_outlier = "skip", o.guard.norm_outlier = 1.5, o.guard.window = 40, o.max_skipped = 100;
+  TrainReport skipped = train(o, dir + "/skipped", false);
+  std::string list;
+  for (const StepMetrics& m : skipped.steps)
+    if (m.skipped) {
+      list += cat(list.empty() ? "" : ",", m.step);
+      EXPECT_NE(cat(m.events.at(0)).find("norm_outlier: gradient norm "), std::string::npos);
+    }
+  ASSERT_GT(skipped.skipped, 0) << "no outlier in this run";
+  EXPECT_LT(skipped.skipped, 15);
+  TrainOptions plain = o;
+  plain.guard.norm_outlier = 0, plain.skip_batches = list;
+  train(plain, dir + "/named", false);
+  const std::string end = "/model/model.safetensors";
+  EXPECT_EQ(hash64_of(dir + "/skipped" + end), hash64_of(dir + "/named" + end));
+  o.guard.on_outlier = "rollback", o.guard.max_rollbacks = 100;
+  TrainReport rolled = train(o, dir + "/rolled", false);
+  EXPECT_EQ(hash64_of(dir + "/rolled" + end), hash64_of(dir + "/named" + end));
+  EXPECT_NE(curve("rolled").find("left_out: "), std::string::npos);
+  EXPECT_NE(curve("rolled").find("rollback: back to step "), std::string::npos);
+  for (size_t i = 0; i < rolled.steps.size(); ++i) EXPECT_EQ(rolled.steps[i].step, static_cast<int64_t>(i) + 1);
+  // And it resumes: the batches that were found bad are in the checkpoint.
+  o.stop_at = 20;
+  train(o, dir + "/stopped", false);
+  o.stop_at = 0;
+  train(o, dir + "/stopped", true);
+  EXPECT_EQ(hash64_of(dir + "/stopped" + end), hash64_of(dir + "/named" + end));
+}
+
 TEST_F(TrainerTest, RollingBackForEverIsAnError) {
   TrainOptions o = tiny_run(dir);
   o.lr = 1e38, o.warmup_steps = 0, o.checkpoint_every = 1, o.guard.on_nan = "rollback", o.guard.max_rollbacks = 2;

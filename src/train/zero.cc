@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <utility>
 
 #include "base/error.h"
 
@@ -45,8 +46,12 @@ Tensor Zero::Pool::take(DType dtype, int64_t elements) {
 }
 
 Zero::Zero(Weights weights, bool trainable)
-    : w_(std::move(weights)), trainable_(trainable), self_(self_comm()), comm_(self_.get()) {
-  layout_ = flat_layout(w_.config, w_.head);
+    : w_(std::move(weights)),
+      trainable_(trainable),
+      ranks_(std::make_shared<Ranks>(self_comm())),
+      comm_(&ranks_->data()),
+      config_(w_.config) {
+  model_ = layout_ = flat_layout(w_.config, w_.head);
   if (trainable) {
     grads_ = make_set("gradients", DType::kF32, true);
     m_ = make_set("adam m", DType::kF32, true);
@@ -58,11 +63,16 @@ Zero::Zero(Weights weights, bool trainable)
   w_.refresh_copy(ctx_);
 }
 
-Zero::Zero(const ModelConfig& config, Head head, DType compute, Comm& comm, int level) : level_(level), comm_(&comm) {
+Zero::Zero(const ModelConfig& config, Head head, DType compute, Comm& data_ranks, int level)
+    : Zero(config, head, compute, std::make_shared<Ranks>(data_ranks), level) {}
+
+Zero::Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level)
+    : level_(level), ranks_(std::move(ranks)), comm_(&ranks_->data()), config_(config) {
   CHECK(0 <= level && level <= 3);
   config.validate();
-  w_.config = config, w_.head = head, w_.compute = compute;
-  layout_ = flat_layout(config, head);
+  w_.config = splits_tensors() ? split_config(config, ranks_->tensor().size()) : config;
+  w_.head = head, w_.compute = compute;
+  model_ = flat_layout(config, head), layout_ = flat_layout(w_.config, head);
   w_.master = make_set("weights", DType::kF32, whole(Set::kMaster));
   if (compute == DType::kBF16 && level <= 2) w_.copy = make_set("weights bf16", DType::kBF16, true);
   w_.use().layers.resize(static_cast<size_t>(config.num_layers));  // level 3: nowhere yet
@@ -82,6 +92,12 @@ Zero::Zero(const ModelConfig& config, Head head, DType compute, Comm& comm, int 
 
 Zero::~Zero() = default;
 Zero::Zero(Zero&&) noexcept = default;
+
+ModelConfig Zero::config() const {
+  ModelConfig c = config_;
+  c.rope_theta = w_.config.rope_theta;  // may change during a run
+  return c;
+}
 
 bool Zero::whole(Set set) const {
   if (set == Set::kMaster) return level_ == 0 || (level_ <= 2 && w_.compute == DType::kF32);
@@ -140,23 +156,36 @@ void Zero::point(Model<Tensor>& m, size_t part, Tensor flat) const {
   if (t != layout_.tensors.end()) next(m.output);
 }
 
+// This rank's share of a tensor of the model: a view of it, or a copy in `arena`.
+Tensor Zero::cut(Arena& arena, const FlatTensor& t, Tensor of_model) const {
+  if (!splits_tensors() || t.spec.split == Split::kWhole) return of_model;
+  const int64_t rank = ranks_->tensor().rank(), rows = t.spec.rows, cols = t.spec.cols;
+  if (t.spec.split == Split::kRows) return of_model.rows(rank * rows, (rank + 1) * rows);
+  Tensor out = arena.alloc(DType::kF32, {rows, cols});
+  for (int64_t r = 0; r < rows; ++r)
+    copy_floats(out.rows(r, r + 1).flat(), of_model.rows(r, r + 1).flat().rows(rank * cols, (rank + 1) * cols));
+  return out;
+}
+
 void Zero::fill(const Fill& f) {
   Arena arena("a tensor", kReserve);
   for (size_t i = 0; i < layout_.tensors.size(); ++i) {
-    const FlatTensor& t = layout_.tensors[i];
+    const FlatTensor &t = layout_.tensors[i], &of_model = model_.tensors[i];
     const auto part = static_cast<size_t>(t.part);
-    if (whole(Set::kMaster)) {
-      f(t, i, flat_tensor(t, w_.master.parts));
+    if (whole(Set::kMaster) && !splits_tensors()) {
+      f(of_model, i, flat_tensor(t, w_.master.parts));
       continue;
     }
     ScratchScope scope(arena);
-    Tensor all =
-        t.spec.cols ? arena.alloc(DType::kF32, {t.spec.rows, t.spec.cols}) : arena.alloc(DType::kF32, {t.spec.rows});
-    f(t, i, all);
-    const Share mine = share(part), both = overlap(mine, {t.begin, t.begin + t.elements()});
+    const Spec& s = of_model.spec;
+    Tensor all = s.cols ? arena.alloc(DType::kF32, {s.rows, s.cols}) : arena.alloc(DType::kF32, {s.rows});
+    f(of_model, i, all);
+    const Tensor mine = cut(arena, t, all).flat();
+    const Share held = whole(Set::kMaster) ? Share{0, layout_.parts[part]} : share(part),
+                both = overlap(held, {t.begin, t.begin + t.elements()});
     if (both.size() > 0)
-      copy_floats(w_.master.parts[part].rows(both.begin - mine.begin, both.end - mine.begin),
-                  all.flat().rows(both.begin - t.begin, both.end - t.begin));
+      copy_floats(w_.master.parts[part].rows(both.begin - held.begin, both.end - held.begin),
+                  mine.rows(both.begin - t.begin, both.end - t.begin));
   }
   refresh_copies();
 }
@@ -269,19 +298,47 @@ void Zero::wait(Work& work) {
   wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
+// Tensors that all tensor ranks have, where each saw other tokens: their gradients are added, so that all ranks make
+// the same update.
+void Zero::sum_whole_tensors() {
+  std::vector<Tensor> slices;
+  int64_t n = 0;
+  for (size_t p = 0; p < layout_.parts.size(); ++p) {
+    const Share range = level_ == 0 ? Share{0, layout_.parts[p]} : share(p);
+    const Tensor g = level_ == 0 ? grads_.parts[p] : own(Set::kGradient, p);
+    each_tensor(p, range, [&](const FlatTensor& t, Share s) {
+      if (t.spec.split != Split::kWhole) return;
+      slices.push_back(g.rows(s.begin - range.begin, s.end - range.begin));
+      n += s.size();
+    });
+  }
+  if (n == 0) return;
+  ScratchScope scope(*scratch_);
+  const Tensor all = scratch_->alloc(DType::kF32, {n});
+  auto each = [&](auto f) {
+    int64_t at = 0;
+    for (const Tensor& s : slices) f(s, all.rows(at, at + s.numel())), at += s.numel();
+  };
+  each([](Tensor slice, Tensor in) { copy_floats(in, slice); });
+  ranks_->tensor().all_reduce(all);
+  each([](Tensor slice, Tensor in) { copy_floats(slice, in); });
+}
+
 // Each rank squares its own piece, whatever the level, and the pieces are added in the order of ranks.
 GradientSquares Zero::squared_norms() {
   while (!reductions_.empty()) finish_oldest_reduction();
+  if (ranks_->splits_tokens() && !std::exchange(whole_summed_, true)) sum_whole_tensors();
   double sums[1 + kGradientGroups] = {};
   for (size_t p = 0; p < layout_.parts.size(); ++p) {
     const Share mine = share(p);
     const Tensor g = own(Set::kGradient, p);
     each_tensor(p, mine, [&](const FlatTensor& t, Share s) {
+      if (!counts(t)) return;
       const double square = sum_squares(ctx_, g.rows(s.begin - mine.begin, s.end - mine.begin));
       sums[0] += square, sums[1 + gradient_group(t.name)] += square;
     });
   }
-  if (comm_->size() > 1) sum_over_ranks(*comm_, sums);
+  if (comm().size() > 1) sum_over_ranks(comm(), sums);
   GradientSquares out;
   out.all = sums[0];
   std::copy_n(sums + 1, kGradientGroups, out.groups.begin());
@@ -319,8 +376,23 @@ void Zero::each_slice(Set set, bool own_only, const std::function<void(const Sli
     const Share range = piece ? share(p) : Share{0, layout_.parts[p]};
     const Tensor held = piece ? own(set, p) : tensors(set).parts[p];
     each_tensor(p, range, [&](const FlatTensor& t, Share s) {
-      f({t, s.begin - t.begin, held.rows(s.begin - range.begin, s.end - range.begin)});
+      if (own_only && !counts(t)) return;
+      each_stretch(t, s.begin - t.begin, held.rows(s.begin - range.begin, s.end - range.begin), f);
     });
+  }
+}
+
+// `data` from element `begin` on of this rank's share of a tensor, as stretches of the model's tensor.
+void Zero::each_stretch(const FlatTensor& t, int64_t begin, Tensor data,
+                        const std::function<void(const Slice&)>& f) const {
+  const FlatTensor& of_model = model_.tensors[static_cast<size_t>(&t - layout_.tensors.data())];
+  if (!splits_tensors() || t.spec.split == Split::kWhole) return f({of_model, begin, data});
+  const int64_t rank = ranks_->tensor().rank(), cols = t.spec.cols;
+  if (t.spec.split == Split::kRows) return f({of_model, begin + rank * t.elements(), data});
+  for (int64_t at = begin, end = begin + data.numel(); at < end;) {
+    const int64_t row = at / cols, stop = std::min(end, (row + 1) * cols);
+    f({of_model, row * of_model.spec.cols + rank * cols + at % cols, data.rows(at - begin, stop - begin)});
+    at = stop;
   }
 }
 
@@ -330,7 +402,8 @@ std::vector<std::pair<std::string, int64_t>> Zero::memory() const {
     if (s->arena && s->arena->peak() > 0) out.emplace_back(s->arena->name(), s->arena->peak());
   for (const auto* p : {&weight_pool_, &gradient_pool_})
     if (p->arena && p->arena->peak() > 0) out.emplace_back(p->arena->name(), p->arena->peak());
-  if (comm_->buffer_bytes() > 0) out.emplace_back("messages", comm_->buffer_bytes());
+  int64_t messages = comm_->buffer_bytes() + ranks_->tensor().buffer_bytes();
+  if (messages > 0) out.emplace_back("messages", messages);
   return out;
 }
 

@@ -9,6 +9,9 @@
 //     3     gathered for use,         piece                as 2                piece
 //           released after
 //
+// Where tensor ranks split the tensors (train/tensor_parallel.h), "whole" is all of what this rank has of them, and the
+// pieces are those of the data ranks that have the same.
+//
 // The model sees none of it: it says when a part comes into use and when it is done with (PartWatch), and here its
 // weights are gathered, the next part's being fetched meanwhile, and its gradients sent on while the part below
 // computes. Sums are those of comm/comm.h, so levels 0 and 1 give the same bits, 2 and 3 too; all four where a rank has
@@ -17,10 +20,11 @@
 #include <array>
 #include <functional>
 #include <map>
+#include <memory>
 #include <vector>
 
-#include "comm/comm.h"
 #include "model/model.h"
+#include "train/tensor_parallel.h"
 
 namespace puyu {
 
@@ -36,8 +40,10 @@ class Zero final : public PartWatch {
  public:
   // One process; the weights as they are.
   Zero(Weights whole, bool trainable);
-  // A training state over `comm`, which must outlive it. The weights are 0 until fill().
-  Zero(const ModelConfig& config, Head head, DType compute, Comm& comm, int level);
+  // A training state over `ranks`, whose world must outlive it. config: the whole model's. The weights are 0 until
+  // fill().
+  Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level);
+  Zero(const ModelConfig& config, Head head, DType compute, Comm& data_ranks, int level);
   ~Zero() override;
   Zero(Zero&&) noexcept;
 
@@ -46,25 +52,28 @@ class Zero final : public PartWatch {
   void fill(const Fill& f);
   void refresh_copies();  // bf16 from the masters, after these were read
 
+  // What this rank computes with, a share of the model's heads, columns and vocabulary where tensor ranks split it.
   const Weights& weights() const { return w_; }
   Weights& weights() { return w_; }  // level 3: the tensors of use() are there in enter … leave only
   Model<Tensor>& gradients() { return grads_.tensors; }  // from level 2 on: likewise, in the backward pass
   bool trainable() const { return trainable_; }
-  Comm& comm() const { return *comm_; }
+  Comm& comm() const { return ranks_->world(); }  // all ranks
+  const Ranks& ranks() const { return *ranks_; }
   int level() const { return level_; }
-  const FlatLayout& layout() const { return layout_; }
+  ModelConfig config() const;                          // the whole model's
+  const FlatLayout& layout() const { return model_; }  // its tensors
 
   // Before each micro-batch; last: the step's last, in which levels 0 and 1 sum the gradients.
-  void begin_round(bool last) { last_round_ = last; }
+  void begin_round(bool last) { last_round_ = last, whole_summed_ = false; }
   void enter(int64_t part, Use use) override;
   void leave(int64_t part, Use use) override;
 
-  // After the last round, by all ranks. The norm is that of the summed gradients.
+  // After the last round, by all ranks. The norms are those of the summed gradients, each parameter counted once.
   GradientSquares squared_norms();
   void update(const AdamW& adam);  // adam.weight_decay: of the tensors that decay
   void zero_gradients();
 
-  // A stretch of one tensor in a set.
+  // A stretch of one tensor of the model in a set.
   enum class Set { kMaster, kMoment1, kMoment2, kGradient };
   struct Slice {
     const FlatTensor& tensor;
@@ -95,6 +104,12 @@ class Zero final : public PartWatch {
   TensorSet& tensors(Set set);
   TensorSet make_set(const std::string& name, DType dtype, bool whole) const;
   Share share(size_t part) const { return share_of(layout_.parts[part], comm_->rank(), comm_->size()); }
+  bool splits_tensors() const { return ranks_->tensor().size() > 1; }
+  // Of a tensor that all tensor ranks have: whether this rank is the one that counts and writes it.
+  bool counts(const FlatTensor& t) const { return t.spec.split != Split::kWhole || ranks_->tensor().rank() == 0; }
+  void sum_whole_tensors();
+  void each_stretch(const FlatTensor& t, int64_t begin, Tensor data, const std::function<void(const Slice&)>& f) const;
+  Tensor cut(Arena& arena, const FlatTensor& t, Tensor of_model) const;
   Tensor own(Set set, size_t part);  // this rank's piece
   void each_tensor(size_t part, Share range, const std::function<void(const FlatTensor&, Share)>& f) const;
   void point(Model<Tensor>& tensors, size_t part, Tensor flat) const;
@@ -113,9 +128,10 @@ class Zero final : public PartWatch {
   TensorSet grads_, m_, v_;
   bool trainable_ = true;
   int level_ = 0;
-  std::unique_ptr<Comm> self_;
-  Comm* comm_ = nullptr;
-  FlatLayout layout_;
+  std::shared_ptr<const Ranks> ranks_;
+  Comm* comm_ = nullptr;  // the data ranks
+  ModelConfig config_;
+  FlatLayout model_, layout_;  // the whole model; this rank's share of it
   std::vector<size_t> first_;  // of each part: its first tensor in layout_.tensors
   std::unique_ptr<Arena> scratch_;
   Ctx ctx_;
@@ -125,7 +141,7 @@ class Zero final : public PartWatch {
   std::vector<Tensor> gathered_;    // level 3: the buffer of a part in use or on its way
   std::vector<Tensor> collecting_;  // from level 2 on: the buffer of a part whose gradients are being computed
   std::vector<Reduction> reductions_;
-  bool last_round_ = true;
+  bool last_round_ = true, whole_summed_ = false;
   double wait_seconds_ = 0;
 };
 

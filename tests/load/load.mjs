@@ -1,6 +1,6 @@
 // Everything at once for a while against the real server: answers whole and streamed, several choices, guided ones,
-// log-probs, embeddings, scores, slow readers, clients that leave, requests that are broken or too large, in more
-// classes and clients than there are places for. Then: each request had exactly one outcome, answers that were known
+// log-probs, embeddings, scores, slow readers, clients that leave, connections that rested for long, requests that are
+// broken or too large, in more classes and clients than there are places for, from three HTTP clients. Then: each request had exactly one outcome, answers that were known
 // before are the same under load, every page is free, memory has not grown, and SIGTERM lets the last stream end.
 // PUYU_LOAD_SECONDS: how long (20 by default; 600 for the long form).
 import assert from "node:assert/strict";
@@ -9,8 +9,9 @@ import net from "node:net";
 import { random, sleep, start } from "./server.mjs";
 
 const seconds = Number(process.env.PUYU_LOAD_SECONDS ?? 20);
-const kClients = 24, kGrowthMiB = 24, kPatienceMs = 60000;
-const limits = ["--max_queue=24", "--max_body_bytes=100000", "--timeout_seconds=15", "--grace_seconds=30"];
+const kClients = 24, kPatienceMs = 60000, kTimeoutSeconds = Math.min(15, Math.ceil(seconds / 4));
+const kGrowthMiB = seconds < 300 ? 24 : 8;  // the short form is still warming up; after that it goes up and down by 5
+const limits = ["--max_queue=24", "--max_body_bytes=100000", `--timeout_seconds=${kTimeoutSeconds}`, "--grace_seconds=30"];
 const tight = ["--engine.max_batch=12", "--engine.max_tokens_per_step=96", "--engine.kv_tokens=1600", "--engine.ageing_tokens=2000"];
 const server = await start(process.env.MODEL, ...limits, ...tight);
 const judge = await start(process.env.REWARD_MODEL, ...limits, ...tight);
@@ -22,24 +23,48 @@ const chat = (r, more = {}) => ({
   max_tokens: 1 + Math.floor(r() * 40), priority: Math.floor(r() * 5) - 2, user: pick(r, ["a", "b", "c"]), ...more,
 });
 
-// Node's own client: fetch() was seen to wait for ever with no connection open.
-const agent = new http.Agent({ keepAlive: true, timeout: 2 * kPatienceMs });  // without a timeout it ignores Keep-Alive
-function post(to, path, body, away) {
-  return new Promise((resolve, reject) => {
-    const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
-    const options = { method: "POST", agent, signal: away, headers: { "content-length": bytes.length } };
-    const request = http.request(to.url + path, options, (r) => {
-      r.setEncoding("utf8");
-      const text = async () => {
-        let all = "";
-        for await (const piece of r) all += piece;
-        return all;
-      };
-      resolve({ status: r.statusCode, headers: r.headers, body: r, text, json: async () => JSON.parse(await text()) });
-    });
-    request.on("error", reject);
-    request.end(bytes);
+// Three clients: one that lets a connection go when it was told to (Keep-Alive: timeout), one that keeps it and asks on it
+// whatever it was told (Node's agent without a timeout), and fetch(), which has connections and habits of its own.
+const agents = [new http.Agent({ keepAlive: true, timeout: 2 * kPatienceMs }), new http.Agent({ keepAlive: true })];
+let turn = 0;
+// What an error does not say of its connection: whether it was new, how long it was idle, and how far the request came.
+function traced(request) {
+  const began = performance.now();
+  let idle = -1, sent = 0, got = 0;
+  request.once("socket", (s) => {
+    if (request.reusedSocket) idle = began - s.freeSince;
+    if (!request.reusedSocket) s.on("free", () => (s.freeSince = performance.now()));
+    [sent, got] = [s.bytesWritten, s.bytesRead];
   });
+  return (e) => {
+    const s = request.socket, of = s ? `port ${s.localPort}, sent ${s.bytesWritten - sent}, got ${s.bytesRead - got}` : "no socket";
+    const how = request.reusedSocket ? `idle for ${Math.round(idle)} ms before` : "new";
+    e.message += ` [${e.code}, ${Math.round(performance.now() - began)} ms after the request, connection: ${how}, ${of}]`;
+    return e;
+  };
+}
+async function collect(body) {
+  let all = "";
+  for await (const piece of body) all += piece;
+  return all;
+}
+function answer(status, headers, body) {
+  const text = () => collect(body);
+  return { status, headers, body, text, json: async () => JSON.parse(await text()) };
+}
+function ask(agent, to, path, options, send) {
+  return new Promise((resolve, reject) => {
+    const request = http.request(to.url + path, { agent, ...options }, (r) => resolve(answer(r.statusCode, r.headers, r.setEncoding("utf8"))));
+    const explain = traced(request);
+    request.on("error", (e) => reject(explain(e)));
+    send(request);
+  });
+}
+async function post(to, path, body, away) {
+  const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body)), agent = agents[turn++ % 3];
+  if (agent) return ask(agent, to, path, { method: "POST", signal: away, headers: { "content-length": bytes.length } }, (q) => q.end(bytes));
+  const r = await fetch(to.url + path, { method: "POST", body: bytes, signal: away });
+  return answer(r.status, Object.fromEntries(r.headers), r.body.pipeThrough(new TextDecoderStream()));
 }
 // Nothing may take longer: a request without an outcome is a lost one.
 function patiently(promise) {
@@ -102,6 +127,20 @@ function raw(to, bytes, end = false) {
     socket.on("error", () => resolve(got));
     socket.on("close", () => resolve(got));
   });
+}
+// Connections that were used once and rest longer than the server's time for a request; then they are used again.
+const rested = [];
+let restedAgain = 0;
+async function health(socket) {
+  let got = "";
+  const whole = new Promise((resolve, reject) => {
+    const broke = (e) => reject(new Error(`a connection that rested was ${e ? e.code : "closed"}`));
+    socket.on("data", (b) => (got += b).includes('{"status":"ok"}') && resolve()).on("error", broke).on("close", broke);
+  });
+  socket.write("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
+  await whole;
+  socket.removeAllListeners().on("error", () => {});
+  assert.match(got, /^HTTP\/1\.1 200 /);
 }
 async function leave(to, body, path, ms) {
   const away = new AbortController();
@@ -202,6 +241,30 @@ const kinds = {
     assert.match(head, /^HTTP\/1\.1 (400|404|405)/);
     return "refused";
   },
+  rested: async () => {
+    const old = rested.length > 0 && Date.now() - rested[0].since > 1.02 * kTimeoutSeconds * 1000;
+    const { socket } = old ? rested.shift() : { socket: net.connect(server.port, "127.0.0.1") };
+    await health(socket);
+    restedAgain += old;
+    if (old || rested.length >= 100) socket.destroy();
+    else rested.push({ socket, since: Date.now() });
+    return "answered";
+  },
+  ahead: async () => {  // three requests in one piece
+    const one = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n", got = await raw(server, one + one + one.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    assert.equal(got.split("HTTP/1.1 200 ").length, 4, got);
+    return "answered";
+  },
+  head: async () => {
+    const response = await ask(agents[turn++ % 2], server, "/health", { method: "HEAD" }, (q) => q.end());
+    assert.deepEqual([response.status, response.headers["content-length"], await response.text()], [200, "15", ""]);
+    return "answered";
+  },
+  expects: async () => {  // sends its body when it is told to
+    const body = '{"prompt":"hello"}', headers = { expect: "100-continue", "content-length": body.length };
+    const response = await ask(agents[turn++ % 2], server, "/tokenize", { method: "POST", headers }, (q) => q.on("continue", () => q.end(body)).flushHeaders());
+    return (await settle(response, 200)) ?? (await response.text(), "answered");
+  },
   hangUp: async (r) => {  // in the middle of its request
     const body = JSON.stringify(chat(r)), bytes = `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length + 10}\r\n\r\n${body}`;
     await raw(server, bytes.slice(0, 20 + Math.floor(r() * bytes.length)), true);
@@ -227,13 +290,13 @@ async function client(seed) {
       if (lost.length > 20) return;
     }
     if (r() < 0.1) await sleep(r() * 50);
+    if (r() < 0.001) for (const end = performance.now() + 100; performance.now() < end;);  // deaf to what closes meanwhile
   }
 }
-const rss = [];
 async function watch() {  // every hundredth of the time
   while (Date.now() < until) {
     await sleep(seconds * 10);
-    rss.push(server.rssMiB());
+    for (const s of [server, judge]) s.rss.push(s.rssMiB());
   }
 }
 await Promise.all([watch(), ...Array.from({ length: kClients }, (_, i) => client(i + 1))]);
@@ -250,16 +313,19 @@ for (const s of [server, judge]) {
     assert.equal(m[name], 0, name);
 }
 const m = await server.metrics();
-const third = Math.floor(rss.length / 3);  // warm by then: every kind came often
-const warm = Math.max(...rss.slice(third, 2 * third)), last = Math.max(...rss.slice(2 * third));
+// Warm by the second third: every kind came often. From there on it may go up and down, and not grow.
+const memory = [server, judge].map(({ rss }) => {
+  const third = Math.floor(rss.length / 3), of = (part) => [Math.min(...part), Math.max(...part)].map(Math.round);
+  return { first: of(rss.slice(0, third)), warm: of(rss.slice(third, 2 * third)), last: of(rss.slice(2 * third)) };
+});
 const total = {};
 for (const kind of Object.values(outcomes)) for (const [how, n] of Object.entries(kind)) total[how] = (total[how] ?? 0) + n;
-console.log(JSON.stringify({ seconds, begun, total, lost: lost.length, outcomes,
-  rssMiB: { first: rss[0], warm, last }, preemptions: m.puyu_preemptions_total, tokens: m.puyu_answer_tokens_total }, null, 1));
+console.log(JSON.stringify({ seconds, begun, total, lost: lost.length, restedAgain, outcomes,
+  rssMiB: memory, preemptions: m.puyu_preemptions_total, tokens: m.puyu_answer_tokens_total }, null, 1));
 assert.deepEqual(lost, []);
 assert.equal(begun, ended);
 assert.ok(m.puyu_preemptions_total > 0, "the cache was not tight");
-assert.ok(last - warm < kGrowthMiB, `memory grew from ${warm} to ${last} MiB`);
+for (const { warm, last } of memory) assert.ok(last[1] - warm[1] < kGrowthMiB, `memory grew from ${warm[1]} to ${last[1]} MiB`);
 for (const kind of Object.keys(kinds)) assert.ok(outcomes[kind], `${kind} never came`);
 for (const body of fixed.keys())
   await whole(server, "/v1/chat/completions", fixed[body], (a) => assert.equal(a.choices[0].message.content, known[body]));

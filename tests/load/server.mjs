@@ -22,7 +22,8 @@ export async function start(model, ...args) {
     gone,
     log: () => log,
     stop: () => child.kill("SIGTERM"),
-    rssMiB: () => Number(readFileSync(`/proc/${child.pid}/status`, "utf8").match(/VmRSS:\s+(\d+)/)[1]) / 1024,
+    rss: [],
+    rssMiB: () => Number(readFileSync(`/proc/${child.pid}/status`, "utf8").match(/RssAnon:\s+(\d+)/)[1]) / 1024,
     async metrics() {
       const lines = (await (await fetch(url + "/metrics")).text()).split("\n").filter((l) => l && !l.startsWith("#"));
       return Object.fromEntries(lines.map((l) => [l.slice(0, l.lastIndexOf(" ")), Number(l.slice(l.lastIndexOf(" ") + 1))]));

@@ -24,27 +24,55 @@ static_assert(kKeys <= kDepth && kRows <= kRowDepth && kMaxDim % kDepth == 0);
 
 int64_t padded(int64_t n) { return ceil_div(n, kPad) * kPad; }
 
-// Where one kv head's keys and values of one sequence come from.
+// A right operand: panels of nr columns, `panel` words apart, the blocks of one after another.
+struct PackedB {
+  const uint32_t* words;
+  int64_t panel;
+};
+// One kv head's keys and values of one sequence in one tile: as rows, or packed in a page.
 struct KeyTile {
   const char *k, *v;
   int64_t ld, n;  // row stride in elements; keys that exist in this tile
 };
 void pack_all_a(const Micro& m, uint32_t* dst, const Operand& o) {
   const int64_t panels = ceil_div(o.outer, m.mr);
-  for (int64_t p = 0; p < panels; ++p) pack_a(m, dst, o, p, panels);
+  pack_a(m, dst, o, 0, panels, panels);
 }
 // Columns up to the padded width, so that products cover whole rows of the f32 tile.
-void pack_all_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t width) {
-  for (int64_t p = 0; p < width / m.nr; ++p) pack_b(m, dst, o, p, width / m.nr);
+PackedB pack_all_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t width) {
+  const int64_t panel = m.b_size(o.k, 1), column = (o.k_contiguous ? o.ld : 1) * dtype_size(o.type);
+  for (int64_t n = 0; n < width; n += m.nr) {
+    Operand part = o;
+    part.p = static_cast<const char*>(o.p) + n * column, part.outer = o.outer - n;
+    pack_b(m, dst + n / m.nr * panel, part, 0, 1);
+  }
+  return {dst, panel};
 }
 // c [rows x width] (+)= a b for packed operands of depth k.
-void multiply(const Micro& m, float* c, int64_t ldc, const uint32_t* a, const uint32_t* b, int64_t rows, int64_t width,
+void multiply(const Micro& m, float* c, int64_t ldc, const uint32_t* a, PackedB b, int64_t rows, int64_t width,
               int64_t k, bool add) {
-  const int64_t pa = ceil_div(rows, m.mr), pb = width / m.nr;
-  for (int64_t j = 0; j < pb; ++j)
+  const int64_t pa = ceil_div(rows, m.mr), blocks = m.blocks(k);
+  for (int64_t j = 0; j < width / m.nr; ++j)
     for (int64_t i = 0; i < pa; ++i)
-      multiply_panels(m, c + i * m.mr * ldc + j * m.nr, ldc, a, i, pa, imin(m.mr, rows - i * m.mr), b, j, pb,
-                      m.blocks(k), add);
+      for (int64_t chunk = 0; chunk * kChunk < blocks; ++chunk)
+        m.run[imin(m.mr, rows - i * m.mr) - 1](c + i * m.mr * ldc + j * m.nr, ldc, a + (chunk * pa + i) * m.a_chunk(),
+                                               b.words + j * b.panel + chunk * m.b_chunk(),
+                                               imin(kChunk, blocks - chunk * kChunk), add || chunk > 0,
+                                               nothing_ahead(a));
+}
+// The first n values of a packed page. What lies behind them may be anything, even no numbers; a probability of zero
+// would not silence that, so the end of the last block becomes zeros in a copy.
+PackedB packed_values(const Micro& m, uint32_t* copy, const uint32_t* page, int64_t panel, int64_t hd, int64_t n) {
+  const int64_t step = kBlock * m.per_word, words = ceil_div(n, m.per_word) * m.nr, all = m.blocks(n) * kBlock * m.nr;
+  if (n % step == 0) return {page, panel};
+  const bool half = n % m.per_word;
+  for (int64_t p = 0; p < hd / m.nr; ++p) {
+    uint32_t* to = copy + p * panel;
+    __builtin_memcpy(to, page + p * panel, static_cast<size_t>(words) * 4);
+    for (int64_t c = words - m.nr; half && c < words; ++c) to[c] &= 0xffff;
+    __builtin_memset(to + words, 0, static_cast<size_t>(all - words) * 4);
+  }
+  return {copy, panel};
 }
 
 template <class T>
@@ -61,7 +89,7 @@ PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m,
   const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   for (int j = 0; j < 4; ++j) {
     x[j] = load(s + 16 * j) * scale;
-    x[j] = lane + 16 * j < static_cast<int32_t>(visible) ? x[j] : splat(-3e38f);
+    if (visible < kKeys) x[j] = lane + 16 * j < static_cast<int32_t>(visible) ? x[j] : splat(-3e38f);
     mx = vmax(mx, x[j]);
   }
   const float tile_max = lane_max(mx), m_new = tile_max > m ? tile_max : m;
@@ -71,16 +99,17 @@ PUYU_INLINE float softmax_step(float* s, int64_t visible, float scale, float& m,
     store(s + 16 * j, e);
     sum += e;
   }
-  const float shrink = vexp(splat(m - m_new))[0];
+  const float shrink = m == m_new ? 1.0f : vexp(splat(m - m_new))[0];
   l = l * shrink + lane_sum(sum);
   m = m_new;
   return shrink;
 }
 
 // Attention of `rows` query rows; row r stands at position first + r / G and has its q at q(r), its output at out(r).
+// Tiles are rows, or with a form pages packed in it.
 template <class T, class Q, class Tile, class Out>
 void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t group, int64_t first, int64_t hd,
-                   Q&& q_rows, Tile&& tile, Out&& out) {
+                   const PageForm* packed, Q&& q_rows, Tile&& tile, Out&& out) {
   m.begin();
   for (int64_t r = 0; r < rows; ++r)
     __builtin_memcpy(s.q_copy + r * hd, q_rows(r), sizeof(T) * static_cast<size_t>(hd));
@@ -92,9 +121,12 @@ void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t g
   const int64_t last = first + (rows - 1) / group;  // position of the last row
   for (int64_t j = 0; j * kKeys <= last; ++j) {
     const KeyTile t = tile(j);
-    pack_all_b(m, s.k, {t.k, type, t.ld, true, t.n, hd}, kKeys);
-    pack_all_b(m, s.v, {t.v, type, t.ld, false, hd, t.n}, wide);
-    multiply(m, s.s, kKeys, s.q, s.k, rows, kKeys, hd, false);
+    const auto words = [](const char* p) { return reinterpret_cast<const uint32_t*>(p); };
+    const PackedB k =
+        packed ? PackedB{words(t.k), packed->k_panel} : pack_all_b(m, s.k, {t.k, type, t.ld, true, t.n, hd}, kKeys);
+    const PackedB v = packed ? packed_values(m, s.v, words(t.v), packed->v_panel, hd, t.n)
+                             : pack_all_b(m, s.v, {t.v, type, t.ld, false, hd, t.n}, wide);
+    multiply(m, s.s, kKeys, s.q, k, rows, kKeys, hd, false);
     for (int64_t r = 0; r < rows; ++r) {
       const float shrink = softmax_step(s.s + r * kKeys, first + r / group - j * kKeys + 1, scale, s.m[r], s.l[r]);
       if (j > 0 && shrink != 1.0f)
@@ -102,7 +134,7 @@ void forward_block(const Micro& m, ForwardScratch<T>& s, int64_t rows, int64_t g
     }
     // The depth is the whole tile, zeros beyond t.n, so a row's additions are the same for any number of keys present.
     pack_all_a(m, s.p, {s.s, DType::kF32, kKeys, true, rows, t.n});
-    multiply(m, s.o, wide, s.p, s.v, rows, wide, t.n, j > 0);
+    multiply(m, s.o, wide, s.p, v, rows, wide, t.n, j > 0);
   }
   for (int64_t r = 0; r < rows; ++r) out(r, s.o + r * wide, s.m[r], s.l[r]);
 }
@@ -148,7 +180,7 @@ void attention_packed(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, c
       const int64_t begin = seqs.cu[i], len = seqs.cu[i + 1] - begin;
       const T* head = base + begin * width + kv * (group + 2) * hd;
       forward_block<T>(
-          m, scratch[omp_get_thread_num()], tokens * group, group, t0, hd,
+          m, scratch[omp_get_thread_num()], tokens * group, group, t0, hd, nullptr,
           [&](int64_t r) { return head + (t0 + r / group) * width + r % group * hd; },
           [&](int64_t j) {
             const T* k = head + j * kKeys * width + group * hd;
@@ -172,12 +204,14 @@ void attention_paged(Ctx& ctx, Tensor o, Tensor qkv, Heads heads, const PagedSeq
     using T = decltype(tag);
     const T *base = qkv.as<T>(), *k_pages = static_cast<T*>(s.k_pages.data), *v_pages = static_cast<T*>(s.v_pages.data);
     const bool quantised = kv_bits(s.k_pages, hd) != 0;
+    const PageForm form = page_form(m, qkv.dtype, hd);
+    const bool packed = form.packed && !quantised;
     ScratchScope scope(*ctx.scratch);
     auto* scratch = per_thread<ForwardScratch<T>>(ctx, omp_get_max_threads());
     for_blocks(s.cu, s.n, heads, [&](int64_t i, int64_t kv, int64_t t0, int64_t tokens) {
       const int64_t begin = s.cu[i], len = s.past[i] + s.cu[i + 1] - begin;
       forward_block<T>(
-          m, scratch[omp_get_thread_num()], tokens * group, group, s.past[i] + t0, hd,
+          m, scratch[omp_get_thread_num()], tokens * group, group, s.past[i] + t0, hd, packed ? &form : nullptr,
           [&](int64_t r) { return base + (begin + t0 + r / group) * width + (kv * (group + 2) + r % group) * hd; },
           [&](int64_t j) {
             const int64_t row = (s.table[i * s.max_pages + j] * heads.kv + kv) * kPage, at = row * hd;
@@ -250,15 +284,16 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
   for (int64_t j = 0; j * kKeys < len; ++j) {
     const int64_t keys = imin(kKeys, len - j * kKeys);
     const T* k = head + j * kKeys * width + group * hd;
-    pack_all_b(m, s.k_b, {k, type, width, true, keys, hd}, kKeys);
-    pack_all_b(m, s.v_b, {k + hd, type, width, true, keys, hd}, kKeys);
-    pack_all_b(m, s.k_d, {k, type, width, false, hd, keys}, wide);
+    const PackedB k_b = pack_all_b(m, s.k_b, {k, type, width, true, keys, hd}, kKeys);
+    const PackedB v_b = pack_all_b(m, s.v_b, {k + hd, type, width, true, keys, hd}, kKeys);
+    const PackedB k_d = pack_all_b(m, s.k_d, {k, type, width, false, hd, keys}, wide);
     bool first = true;
     for (int64_t b = j * kKeys / step; b < blocks; ++b) {
       const int64_t t0 = b * step, rows = imin(step, len - t0) * group;
       const QueryForms f = form_at(b);
-      multiply(m, s.s, kKeys, f.q_a, s.k_b, rows, kKeys, hd, false);
-      multiply(m, s.dp, kKeys, f.do_a, s.v_b, rows, kKeys, hd, false);
+      const int64_t panel = m.b_size(rows, 1);
+      multiply(m, s.s, kKeys, f.q_a, k_b, rows, kKeys, hd, false);
+      multiply(m, s.dp, kKeys, f.do_a, v_b, rows, kKeys, hd, false);
       const vi lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
       for (int64_t r = 0; r < rows; ++r) {
         const int64_t at = (begin + t0 + r / group) * heads.q + kv * group + r % group;
@@ -266,17 +301,17 @@ void backward_head(const Micro& m, BackwardScratch& s, T* dqkv, const T* dout, c
         for (int i = 0; i < 4; ++i) {
           float *ps = s.s + r * kKeys + 16 * i, *pd = s.dp + r * kKeys + 16 * i;
           vf p = vexp(load(ps) * scale - lse[at]);
-          p = lane + 16 * i < visible ? p : splat(0.0f);
+          if (visible < kKeys) p = lane + 16 * i < visible ? p : splat(0.0f);
           store(ps, p);
           store(pd, p * (load(pd) - delta[at]) * scale);
         }
       }
       pack_all_a(m, s.p_t, {s.s, DType::kF32, kKeys, false, kKeys, rows});
-      multiply(m, s.dv, wide, s.p_t, f.do_b, kKeys, wide, rows, !first);
+      multiply(m, s.dv, wide, s.p_t, {f.do_b, panel}, kKeys, wide, rows, !first);
       pack_all_a(m, s.ds_t, {s.dp, DType::kF32, kKeys, false, kKeys, rows});
-      multiply(m, s.dk, wide, s.ds_t, f.q_b, kKeys, wide, rows, !first);
+      multiply(m, s.dk, wide, s.ds_t, {f.q_b, panel}, kKeys, wide, rows, !first);
       pack_all_a(m, s.ds, {s.dp, DType::kF32, kKeys, true, rows, keys});
-      multiply(m, dq + b * (kRows + 32) * wide, wide, s.ds, s.k_d, rows, wide, keys, j > 0);
+      multiply(m, dq + b * (kRows + 32) * wide, wide, s.ds, k_d, rows, wide, keys, j > 0);
       first = false;
     }
     for (int64_t i = 0; i < keys; ++i) {

@@ -8,20 +8,33 @@ namespace {
 
 constexpr int64_t kChunkBytes = 64 << 20;
 
+template <class T>
+PUYU_INLINE void put(T* to, float v) {
+  T tmp[16];
+  store(tmp, splat(v));
+  *to = tmp[0];
+}
+
 struct RowOut {
   float logp, entropy;
   int32_t correct;
 };
 
-// Softmax statistics of one row; then, if grad, overwrites it with coef * (onehot - p) in T.
-template <class T>
-PUYU_INLINE RowOut row_job(float* logits, T* grad, int64_t n, int32_t target, float coef, bool want_entropy) {
+PUYU_INLINE float row_max(const float* logits, int64_t n) {
   vf m4[4] = {splat(-3e38f), splat(-3e38f), splat(-3e38f), splat(-3e38f)};
   int64_t i = 0;
   for (; i + 64 <= n; i += 64)
     for (int j = 0; j < 4; ++j) m4[j] = vmax(m4[j], load(logits + i + 16 * j));
   float mx = lane_max(vmax(vmax(m4[0], m4[1]), vmax(m4[2], m4[3])));
   for (; i < n; ++i) mx = logits[i] > mx ? logits[i] : mx;
+  return mx;
+}
+
+// Softmax statistics of one row; then, if grad, overwrites it with coef * (onehot - p) in T.
+template <class T>
+PUYU_INLINE RowOut row_job(float* logits, T* grad, int64_t n, int32_t target, float coef, bool want_entropy) {
+  const float mx = row_max(logits, n);
+  int64_t i = 0;
   vf acc[2] = {}, wacc[2] = {};
   for (i = 0; i < n; i += 16) {
     const vf x = load_n(logits + i, n - i) - mx;
@@ -41,15 +54,16 @@ PUYU_INLINE RowOut row_job(float* logits, T* grad, int64_t n, int32_t target, fl
     const float c = target >= 0 ? -coef : 0.0f;
     const float scale = c / sum;
     for (i = 0; i < n; i += 16) store_n(grad + i, vexp(load_n(logits + i, n - i) - mx) * scale, n - i);
-    if (target >= 0) {  // coef * (1 - p), from the f32 value so that it is rounded once
-      float v = coef - coef * std::exp(out.logp);
-      vf one = splat(v);
-      T tmp[16];
-      store(tmp, one);
-      grad[target] = tmp[0];
-    }
+    if (target >= 0) put(grad + target, coef - coef * std::exp(out.logp));
   }
   return out;
+}
+
+// coef * (onehot - p) of the columns of a row that are here.
+template <class T>
+PUYU_INLINE void gradient_job(T* grad, const float* logits, int64_t n, float lse, int32_t target, float coef) {
+  for (int64_t i = 0; i < n; i += 16) store_n(grad + i, vexp(load_n(logits + i, n - i) - lse) * -coef, n - i);
+  if (target >= 0 && target < n) put(grad + target, coef - coef * std::exp(logits[target] - lse));
 }
 
 }  // namespace
@@ -95,6 +109,34 @@ void target_logp(Ctx&, Tensor logp, Tensor logits, const int32_t* target) {
 #pragma omp parallel for schedule(static) if (T * V > 100000)
   for (int64_t t = 0; t < T; ++t)
     logp.as<float>()[t] = row_job<float>(logits.as<float>() + t * V, nullptr, V, target[t], 0, false).logp;
+}
+
+void softmax_parts(Ctx&, Tensor parts, Tensor logits, const int32_t* target) {
+  const int64_t T = logits.shape[0], V = logits.shape[1];
+#pragma omp parallel for schedule(static) if (T * V > 100000)
+  for (int64_t t = 0; t < T; ++t) {
+    const float* row = logits.as<float>() + t * V;
+    const float m = row_max(row, V);
+    vf acc[2] = {};
+    for (int64_t i = 0; i < V; i += 16) {
+      vf e = vexp(load_n(row + i, V - i) - m);
+      for (int64_t j = V - i; j < 16; ++j) e[j] = 0;
+      acc[(i >> 4) & 1] += e;
+    }
+    float* out = parts.as<float>() + t * 3;
+    out[0] = m, out[1] = lane_sum(acc[0] + acc[1]);
+    out[2] = target[t] >= 0 && target[t] < V ? row[target[t]] : -3e38f;
+  }
+}
+
+void softmax_backward(Ctx&, Tensor grad, Tensor logits, Tensor lse, const int32_t* target, const float* coef) {
+  const int64_t T = logits.shape[0], V = logits.shape[1];
+  with_type(grad.dtype, [&](auto tag) {
+    using E = decltype(tag);
+#pragma omp parallel for schedule(static) if (T * V > 100000)
+    for (int64_t t = 0; t < T; ++t)
+      gradient_job(grad.as<E>() + t * V, logits.as<float>() + t * V, V, lse.as<float>()[t], target[t], coef[t]);
+  });
 }
 
 }  // namespace puyu::cpu::PUYU_ISA

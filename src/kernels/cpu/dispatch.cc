@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/error.h"
+#include "kernels/cpu/set_table.h"
 #include "kernels/cpu/table.h"
 
 namespace puyu::cpu {
@@ -97,5 +98,6 @@ const Table& table() { return *choice().table; }
 std::string isa_name() { return choice().name; }
 std::vector<std::string> available_isas() { return choice().isas(); }
 void set_isa(const std::string& name) { choice().choose(name); }
+void set_table(const Table& table) { choice().table = &table; }
 
 }  // namespace puyu::cpu

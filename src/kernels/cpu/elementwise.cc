@@ -38,9 +38,12 @@ void embedding(Ctx&, Tensor y, Tensor table, const int32_t* ids) {
   const int64_t rows = y.shape[0], bytes = y.shape[1] * dtype_size(y.dtype);
 #pragma omp parallel for schedule(static) if (rows * bytes > 262144)
   for (int64_t t = 0; t < rows; ++t) {
-    CHECK(ids[t] >= 0 && ids[t] < table.shape[0], "token id outside the vocabulary");
-    __builtin_memcpy(static_cast<char*>(y.data) + t * bytes, static_cast<char*>(table.data) + ids[t] * bytes,
-                     static_cast<size_t>(bytes));
+    CHECK(ids[t] >= -1 && ids[t] < table.shape[0], "token id outside the vocabulary");
+    char* row = static_cast<char*>(y.data) + t * bytes;
+    if (ids[t] < 0)
+      __builtin_memset(row, 0, static_cast<size_t>(bytes));
+    else
+      __builtin_memcpy(row, static_cast<char*>(table.data) + ids[t] * bytes, static_cast<size_t>(bytes));
   }
 }
 void embedding_backward(Ctx&, Tensor dtable, Tensor dy, const int32_t* ids) {
@@ -53,7 +56,7 @@ void embedding_backward(Ctx&, Tensor dtable, Tensor dy, const int32_t* ids) {
 #pragma omp parallel for schedule(static) if (rows * d > 65536)
     for (int64_t i = 0; i < d; i += 64)
       for (int64_t t = 0; t < rows; ++t)
-        for (int64_t j = i; j < imin(d, i + 64); j += 16)
+        for (int64_t j = i; ids[t] >= 0 && j < imin(d, i + 64); j += 16)
           store_n(g + ids[t] * d + j, load_n(g + ids[t] * d + j, d - j) + load_n(p + t * d + j, d - j), d - j);
   });
 }

@@ -1,7 +1,7 @@
 // W4A16: 4-bit weights with a scale and a zero a group of 128 along K, turned into the activations' type a panel at a
 // time, in L1, just before they are multiplied.
-// A packed weight is [chunk of K][panel]: per group [nr scales][nr zeros] in f32, then [pair of k][nr] bytes, the even
-// k in the low half. Beyond K scales are zero.
+// A chunk of a panel (panels.h has their order): per group [nr scales][nr zeros] in f32, then [pair of k][nr] bytes,
+// the even k in the low half. Beyond K scales are zero.
 #include <cmath>
 
 #include "kernels/cpu/matmul.h"
@@ -21,8 +21,7 @@ struct Panel {
   float* scales;   // [groups][2][nr]
   uint8_t* bytes;  // [k / 2][nr]
 };
-Panel panel_at(const Micro& m, const void* packed, int64_t chunk, int64_t panel, int64_t panels) {
-  auto* p = static_cast<uint8_t*>(const_cast<void*>(packed)) + (chunk * panels + panel) * chunk_bytes(m);
+Panel parts_of(const Micro& m, uint8_t* p) {
   return {reinterpret_cast<float*>(p), p + groups_in_chunk(m) * 2 * m.nr * 4};
 }
 
@@ -63,8 +62,8 @@ __attribute__((target("avx512bf16"))) void unpack_bf16(uint32_t* out, const uint
 void unpack_bf16(uint32_t*, const uint8_t*, const float*, const float*, int64_t) { __builtin_unreachable(); }
 #endif
 
-void unpack_panel(const Micro& m, uint32_t* words, const void* packed, int64_t chunk, int64_t panel, int64_t panels) {
-  const Panel p = panel_at(m, packed, chunk, panel, panels);
+void unpack_panel(const Micro& m, uint32_t* words, const uint32_t* packed) {
+  const Panel p = parts_of(m, reinterpret_cast<uint8_t*>(const_cast<uint32_t*>(packed)));
   for (int64_t g = 0; g < groups_in_chunk(m); ++g)
     for (int64_t c = 0; c < m.nr; c += 16) {
       uint32_t* out = words + g * kQuantGroup / m.per_word * m.nr + c;
@@ -123,8 +122,8 @@ Tensor pack_weight_int4(Ctx&, void* dst, Tensor q, Tensor scale, Tensor zero, DT
   const auto *ss = static_cast<const float*>(scale.data), *zs = static_cast<const float*>(zero.data);
 #pragma omp parallel for schedule(static)
   for (int64_t j = 0; j < panels; ++j)
-    for (int64_t chunk = 0; chunk * chunk_k(m) < K; ++chunk) {
-      const Panel p = panel_at(m, dst, chunk, j, panels);
+    for (int64_t chunk = 0; chunk < m.chunks(K); ++chunk) {
+      const Panel p = parts_of(m, static_cast<uint8_t*>(dst) + b_place(chunk, j, panels, m.chunks(K)) * chunk_bytes(m));
       for (int64_t c = 0; c < m.nr; ++c) {
         const int64_t n = j * m.nr + c, k0 = chunk * chunk_k(m);
         for (int64_t g = 0; g < groups_in_chunk(m); ++g) {

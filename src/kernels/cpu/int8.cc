@@ -51,7 +51,8 @@ void quantize_row(int8_t* q, float* scale, const T* x, int64_t K) {
 }
 
 // Quantises as it packs: the numbers are those of quantize_rows, plus the micro-kernel's offset.
-void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float* row_scales) {
+void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t, int64_t panels,
+                    float* row_scales) {
   const int64_t step = kBlock * 4, i0 = panel * o.rows(m), rows = imin(o.rows(m), o.outer - i0), blocks = m.blocks(o.k);
   typedef uint8_t vb __attribute__((vector_size(16)));  // to add an offset of 128 modulo 256
   const auto offset = static_cast<uint8_t>(m.offset);
@@ -72,8 +73,9 @@ void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t pan
         }
     }
   });
+  const int64_t used = ceil_div(rows, m.row_step) * m.row_step;  // rows that the micro-kernel will look at
   for (int64_t kb = 0; kb < blocks; ++kb)
-    __builtin_memset(block(kb) + rows * kBlock, 0, static_cast<size_t>(m.mr - rows) * 64);
+    __builtin_memset(block(kb) + rows * kBlock, 0, static_cast<size_t>(used - rows) * 64);
 }
 
 }  // namespace

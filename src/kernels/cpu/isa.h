@@ -63,7 +63,11 @@ PUYU_INLINE void store_n(T* p, vf v, int64_t n) {
 PUYU_INLINE float lane_sum(vf v) { return _mm512_reduce_add_ps((__m512)v); }
 PUYU_INLINE float lane_max(vf v) { return _mm512_reduce_max_ps((__m512)v); }
 PUYU_INLINE vf vsqrt(vf v) { return (vf)_mm512_sqrt_ps((__m512)v); }
+PUYU_INLINE vf vmax(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+PUYU_INLINE vf vmin(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
 #else
+PUYU_INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }  // b if one is no number, as the instructions do
+PUYU_INLINE vf vmin(vf a, vf b) { return a < b ? a : b; }
 PUYU_INLINE float lane_sum(vf v) {
   float a[16];
   store(a, v);
@@ -85,11 +89,9 @@ PUYU_INLINE vf vsqrt(vf v) {
   return load(a);
 }
 #endif
-PUYU_INLINE vf vmax(vf a, vf b) { return a > b ? a : b; }
 // e^x, relative error < 2e-7; below -87 exactly 0 (so masked scores vanish), above 88 capped.
 PUYU_INLINE vf vexp(vf x) {
-  vf c = x > 88.0f ? splat(88.0f) : x;
-  c = c < -87.0f ? splat(-87.0f) : c;
+  const vf c = vmax(splat(-87.0f), vmin(splat(88.0f), x));
   vf t = c * 1.44269504f + 12582912.0f;  // 1.5 * 2^23: the sum's low bits are round(x / ln 2)
   vi n = (vi)t - 0x4b400000;
   vf k = t - 12582912.0f;

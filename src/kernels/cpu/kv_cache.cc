@@ -1,5 +1,6 @@
-// Keys and values in pages: as they are, or quantised to 8 or 4 bits. A quantised row (one token, one kv head) is
-// [scale f32][zero f32][numbers]; of 4-bit numbers a byte's low half is element i, its high half element i + HD / 2.
+// Keys and values in pages: as they are (kv_cache.h has their order), or quantised to 8 or 4 bits. A quantised row (one
+// token, one kv head) is [scale f32][zero f32][numbers]; of 4-bit numbers a byte's low half is element i, its high half
+// element i + HD / 2.
 #include "kernels/cpu/kv_cache.h"
 
 namespace puyu::cpu::PUYU_ISA {
@@ -64,6 +65,22 @@ void read_kv_row(T* x, const uint8_t* row, int64_t hd, int bits) {
   }
 }
 
+// Key number `key` of a packed page: one column.
+template <class T>
+void write_packed_key(const Micro& m, const PageForm& form, T* page, int64_t key, const T* x, int64_t hd) {
+  auto* column = reinterpret_cast<uint32_t*>(page) + key / m.nr * form.k_panel + key % m.nr;
+  const auto* words = reinterpret_cast<const char*>(x);
+  for (int64_t w = 0; w < hd / m.per_word; ++w) __builtin_memcpy(column + w * m.nr, words + 4 * w, 4);
+}
+// Value number `key`: its part of one word in every column. Its neighbour in the word may be there already.
+template <class T>
+void write_packed_value(const Micro& m, const PageForm& form, T* page, int64_t key, const T* x, int64_t hd) {
+  for (int64_t i = 0; i < hd; i += m.nr) {
+    T* row = page + (i / m.nr * form.v_panel + key / m.per_word * m.nr) * m.per_word + key % m.per_word;
+    for (int64_t c = 0; c < m.nr; ++c) row[c * m.per_word] = x[i + c];
+  }
+}
+
 }  // namespace
 
 int kv_bits(Tensor pages, int64_t hd) {
@@ -87,9 +104,13 @@ void kv_append(Ctx&, Tensor qkv, Heads heads, const PagedSeqs& s) {
     using T = decltype(tag);
     const auto* base = static_cast<const T*>(qkv.data);
     const int64_t row_bytes = s.k_pages.shape[3] * dtype_size(s.k_pages.dtype);
-    auto write = [&](Tensor pages, int64_t row, const T* x) {
+    const Micro& m = micro_for(qkv.dtype == DType::kBF16);
+    const PageForm form = page_form(m, qkv.dtype, hd);
+    auto write = [&](Tensor pages, int64_t row, const T* x, auto write_packed) {
       char* to = static_cast<char*>(pages.data) + row * row_bytes;
-      if (bits)
+      if (!bits && form.packed)
+        write_packed(m, form, reinterpret_cast<T*>(to - row % kPage * row_bytes), row % kPage, x, hd);
+      else if (bits)
         quantize_kv_row(reinterpret_cast<uint8_t*>(to), x, hd, bits);
       else
         __builtin_memcpy(to, x, static_cast<size_t>(row_bytes));
@@ -102,7 +123,7 @@ void kv_append(Ctx&, Tensor qkv, Heads heads, const PagedSeqs& s) {
         for (int64_t kv = 0; kv < heads.kv; ++kv) {
           const T* k = base + t * heads.row() + (kv * (group + 2) + group) * hd;
           const int64_t row = (page * heads.kv + kv) * kPage + pos % kPage;
-          write(s.k_pages, row, k), write(s.v_pages, row, k + hd);
+          write(s.k_pages, row, k, write_packed_key<T>), write(s.v_pages, row, k + hd, write_packed_value<T>);
         }
       }
   });

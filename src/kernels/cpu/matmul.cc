@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include "kernels/cpu/table.h"
+
 namespace puyu::cpu::PUYU_ISA {
 namespace {
 
@@ -13,10 +15,24 @@ struct Scratch {
   alignas(64) uint32_t b[kChunk * (kBlock + 1) * kMaxNr];  // one panel's chunk, when B is unpacked as it is used
 };
 
+PUYU_INLINE void store_result(float* p, vf v, int64_t n, bool) { store_n(p, v, n); }
+PUYU_INLINE void store_result(BF16* p, vf v, int64_t n, [[maybe_unused]] bool rounds) {
+#ifdef PUYU_ISA_avx512
+  if (rounds && n >= 16) {
+    vh h;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(h) : "v"(v));
+    __builtin_memcpy(p, &h, 32);
+    return;
+  }
+#endif
+  store_n(p, v, n);
+}
+
 // The tile whose first element is (m0, n0) of C.
 template <class T>
 void store_tile(const float* c, int64_t nr, int64_t rows, int64_t cols, int64_t m0, int64_t n0, const MatmulOut& o) {
   const int64_t ld = o.ld;
+  const bool rounds = features().avx512_bf16;  // the machine rounds to bf16 (and takes numbers below 2^-126 for 0)
   T* out = static_cast<T*>(o.c) + m0 * ld + n0;
   const T* residual = o.residual ? static_cast<const T*>(o.residual) + m0 * ld + n0 : nullptr;
   for (int64_t r = 0; r < rows; ++r)
@@ -29,7 +45,7 @@ void store_tile(const float* c, int64_t nr, int64_t rows, int64_t cols, int64_t 
         v = __builtin_convertvector((vi)v + offset, vf) * (load(o.dequant->col + n0 + j) * o.dequant->row[m0 + r]);
       }
       if (residual) v += load_n(residual + r * ld + j, n);
-      store_n(out + r * ld + j, v, n);
+      store_result(out + r * ld + j, v, n, rounds);
     }
 }
 
@@ -40,8 +56,11 @@ struct Product {
   const uint32_t *a, *b;
   int64_t M, N, K;
   int64_t rows;  // of a panel of A
-  int64_t a_panels, b_panels;
+  int64_t a_panels, b_panels, chunks;
   const MatmulOut& out;
+  const uint32_t* b_at(int64_t chunk, int64_t j) const {
+    return b + b_place(chunk, j, b_panels, chunks) * form.b_chunk();
+  }
 };
 
 // The panels of A that a job has, one after another for each of its panels of B.
@@ -56,24 +75,25 @@ struct Place {
 // One pass over a panel of B reads ahead of itself; the first two of several fetch half of the next panel each, so that
 // memory works while all of them compute.
 Ahead ahead_of(const Product& p, int64_t chunk, const Place& at) {
-  constexpr int64_t kNear = 2048;
-  const int64_t passes = at.i1 - at.i0, pass = at.i - at.i0, bytes = p.form.b_chunk() * 4;
-  const auto* all = reinterpret_cast<const char*>(p.b);
-  const char* here = all + (chunk * p.b_panels + at.j) * bytes;
+  constexpr int64_t kNear = 4096;
+  const int64_t passes = at.i1 - at.i0, pass = at.i - at.i0;
+  const auto* here = reinterpret_cast<const char*>(p.b_at(chunk, at.j));
   if (passes == 1) return {here + kNear, here + kNear + 64, 128};
-  const bool more = at.j + 1 < at.j1;
-  if (pass > 1 || (!more && (chunk + 1) * kChunk >= p.m.blocks(p.K))) return nothing_ahead(here);
-  const char* next = more ? here + bytes : all + ((chunk + 1) * p.b_panels + at.j0) * bytes;
-  return {next + bytes / 2 * pass, here, 64};
+  const bool more = at.j + 1 < at.j1, done = !more && chunk + 1 == p.chunks;
+  if (pass > 1 || (done && at.j + 1 == p.b_panels)) return nothing_ahead(here);
+  const auto* next = reinterpret_cast<const char*>(done   ? p.b_at(0, at.j + 1)
+                                                   : more ? p.b_at(chunk, at.j + 1)
+                                                          : p.b_at(chunk + 1, at.j0));
+  return {next + p.form.b_chunk() * 2 * pass, here, 64};
 }
 
 // Chunk `chunk` of K at one place, into the job's tile there.
 void run_chunk(const Product& p, int64_t chunk, const Place& at, Scratch& scratch) {
   const Micro& m = p.m;
-  const uint32_t* b = p.b + (chunk * p.b_panels + at.j) * p.form.b_chunk();
+  const uint32_t* b = p.b_at(chunk, at.j);
   const Ahead ahead = ahead_of(p, chunk, at);
   if (p.form.unpack) {
-    if (at.i == at.i0) p.form.unpack(m, scratch.b, p.b, chunk, at.j, p.b_panels);
+    if (at.i == at.i0) p.form.unpack(m, scratch.b, b);
     b = scratch.b;
   }
   m.run[imin(p.rows, p.M - at.i * p.rows) - 1](scratch.c + at.tile() * m.mr * m.nr, m.nr,
@@ -84,7 +104,7 @@ void run_chunk(const Product& p, int64_t chunk, const Place& at, Scratch& scratc
 // A panels [i0, i1) times B panels [j0, j1).
 void block_job(const Product& p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, Scratch& scratch) {
   const Micro& m = p.m;
-  const int64_t runs = (i1 - i0) * (j1 - j0), last = ceil_div(m.blocks(p.K), kChunk) - 1;
+  const int64_t runs = (i1 - i0) * (j1 - j0), last = p.chunks - 1;
   m.begin();
   for (int64_t chunk = 0; chunk < last; ++chunk) {
     Place at{i0, i1, j0, j1};
@@ -121,6 +141,39 @@ Jobs jobs_for(const Product& p, int64_t threads) {
   return {rows, imin(cols, p.b_panels)};
 }
 
+void run_job(const Product& p, const Jobs& jobs, int64_t job, Scratch& scratch) {
+  const int64_t r = job % jobs.rows, c = job / jobs.rows;
+  block_job(p, p.a_panels * r / jobs.rows, p.a_panels * (r + 1) / jobs.rows, p.b_panels * c / jobs.cols,
+            p.b_panels * (c + 1) / jobs.cols, scratch);
+}
+
+// Few rows wait for memory: their jobs are runs of it, long ones first, so that it is read from end to end, down to
+// single panels, so that no thread waits long for the last.
+class Runs {
+ public:
+  Runs(int64_t panels, int64_t threads) {
+    for (int64_t at = 0; at < panels && n_ + 1 < kMost; ++n_) {
+      const int64_t share = imax(1, (panels - at) / (2 * threads));
+      at += share < kTogether ? share : share / kTogether * kTogether;
+      end_[n_] = imin(at, panels);
+    }
+    if (n_ > 0) end_[n_ - 1] = panels;
+  }
+  int64_t size() const { return n_; }
+  void run(const Product& p, int64_t job, Scratch& scratch) const {
+    for (int64_t j = job ? end_[job - 1] : 0; j < end_[job];) {
+      const int64_t next = imin(end_[job], (j / kTogether + 1) * kTogether);
+      block_job(p, 0, p.a_panels, j, next, scratch);
+      j = next;
+    }
+  }
+
+ private:
+  static constexpr int64_t kMost = 1024;
+  int64_t n_ = 0;
+  int64_t end_[kMost];
+};
+
 // Panels of nearly the same number of rows: 16 rows are 8 and 8, not 12 and 4.
 int64_t panel_rows(const Micro& m, int64_t M) {
   const int64_t even = ceil_div(M, ceil_div(M, m.mr));
@@ -139,8 +192,12 @@ void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N
   if (b) pb = reinterpret_cast<uint32_t*>(ctx.scratch->alloc_array<int32_t>(m.b_size(K, pn)));
   const int threads = omp_get_max_threads();
   auto* tiles = per_thread<Scratch>(ctx, threads);
-  const Product p{m, form, pa, b ? pb : static_cast<const uint32_t*>(packed_b), M, N, K, a.panel_rows, pm, pn, out};
-  const Jobs jobs = jobs_for(p, threads);
+  const Product p{m,  form,        pa, b ? pb : static_cast<const uint32_t*>(packed_b), M, N, K, a.panel_rows, pm,
+                  pn, m.chunks(K), out};
+  const bool few = pm <= 2;
+  const Runs runs(few ? pn : 0, threads);
+  const int64_t at_once = a.k_contiguous ? 1 : 8;  // panels that a thread packs together
+  const Jobs jobs = few ? Jobs{1, runs.size()} : jobs_for(p, threads);
 #pragma omp parallel if (M * N * K > 200000)
   {
     if (b) {
@@ -148,20 +205,19 @@ void multiply(Ctx& ctx, const Form& form, Operand a, const Operand* b, int64_t N
       for (int64_t i = 0; i < pn; ++i) pack_b(m, pb, *b, i, pn);
     }
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < pm; ++i) form.pack_a(m, pa, a, i, pm, form.row_scale);
+    for (int64_t i = 0; i < pm; i += at_once) form.pack_a(m, pa, a, i, imin(pm, i + at_once), pm, form.row_scale);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t job = 0; job < jobs.rows * jobs.cols; ++job) {
-      const int64_t r = job % jobs.rows, c = job / jobs.rows;
-      block_job(p, pm * r / jobs.rows, pm * (r + 1) / jobs.rows, pn * c / jobs.cols, pn * (c + 1) / jobs.cols,
-                tiles[omp_get_thread_num()]);
+      Scratch& tile = tiles[omp_get_thread_num()];
+      few ? runs.run(p, job, tile) : run_job(p, jobs, job, tile);
     }
   }
 }
 
 }  // namespace
 
-void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float*) {
-  pack_a(m, dst, o, panel, panels);
+void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels, float*) {
+  pack_a(m, dst, o, first, last, panels);
 }
 void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed_b, const MatmulOut& out) {
   const Form form{&micro_for(a.type == DType::kBF16 && b.type == DType::kBF16), pack_plain};

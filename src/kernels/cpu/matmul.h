@@ -25,16 +25,16 @@ void matmul(Ctx& ctx, const Operand& a, const Operand& b, const uint32_t* packed
 struct Form {
   const Micro* micro;
   // As pack_a, for an operand of the activations' type; row_scale: what Dequant will find there, [M].
-  void (*pack_a)(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float* row_scale);
+  void (*pack_a)(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels,
+                 float* row_scale);
   float* row_scale = nullptr;
-  // For a packed B that is not in the kernel's words: writes panel `panel` of `panels`, chunk `chunk`, as words; and
-  // the words that a chunk of a panel takes while packed.
-  void (*unpack)(const Micro&, uint32_t* words, const void* packed, int64_t chunk, int64_t panel,
-                 int64_t panels) = nullptr;
+  // For a packed B that is not in the kernel's words: writes one chunk of a panel as words; and the words that it takes
+  // while packed.
+  void (*unpack)(const Micro&, uint32_t* words, const uint32_t* packed) = nullptr;
   int64_t packed_chunk = 0;
   int64_t b_chunk() const { return unpack ? packed_chunk : micro->b_chunk(); }
 };
-void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float*);  // pack_a
+void pack_plain(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels, float*);
 // c [a.outer, N]
 void matmul(Ctx& ctx, const Form& form, const Operand& a, int64_t N, const void* packed_b, const MatmulOut& out);
 

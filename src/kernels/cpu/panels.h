@@ -2,8 +2,9 @@
 // neighbours along K, or four int8. Words come in blocks of 16 along K; A panels are [k block][mr rows][16 words], B
 // panels [k word][nr columns]. A micro-kernel multiplies one A panel by one B panel into an mr x nr f32 tile, adding
 // products in the order of K whatever the blocking, so a row's bits depend on that row alone. Attention uses the same
-// parts. A matrix is packed as [chunk of kChunk blocks][panel][block]: what one pass over a chunk reads lies together,
-// at no power-of-two distance that would crowd a few cache sets.
+// parts. A is packed as [chunk of kChunk blocks][panel][block]: what one pass over a chunk reads lies together, at no
+// power-of-two distance that would crowd a few cache sets. B is packed as [kTogether panels][chunk][panel][block]: few
+// rows of A, which wait for memory, read it from end to end.
 #pragma once
 #include "kernels/cpu/isa.h"
 
@@ -12,6 +13,13 @@ namespace puyu::cpu::PUYU_ISA {
 inline constexpr int64_t kBlock = 16;  // words
 inline constexpr int64_t kChunk = 8;   // blocks; an A and a B panel of one chunk fit L1
 inline constexpr int64_t kMaxMr = 32, kMaxNr = 32;
+inline constexpr int64_t kTogether = 4;  // panels of B: their chunks are 64 KiB of f32, no more than one way of an L2
+
+// Where a chunk of a panel of B begins, counted in chunks.
+PUYU_INLINE int64_t b_place(int64_t chunk, int64_t panel, int64_t panels, int64_t chunks) {
+  const int64_t first = panel / kTogether * kTogether;
+  return first * chunks + chunk * imin(kTogether, panels - first) + panel - first;
+}
 
 // What a kernel asks memory for while it computes: two cache lines a word of K.
 struct Ahead {
@@ -42,11 +50,12 @@ struct Micro {
   int b_words = kBlock;  // where scales stand among the numbers or two numbers share a byte (w4a8.cc)
 
   int64_t blocks(int64_t k) const { return ceil_div(k, per_word * kBlock); }
+  int64_t chunks(int64_t k) const { return ceil_div(blocks(k), kChunk); }
   // Sizes in words. A chunk of one panel, and a whole operand of `panels` panels.
   int64_t a_chunk() const { return kChunk * a_words * mr; }
   int64_t b_chunk() const { return kChunk * b_words * nr; }
-  int64_t a_size(int64_t k, int64_t panels) const { return ceil_div(blocks(k), kChunk) * panels * a_chunk(); }
-  int64_t b_size(int64_t k, int64_t panels) const { return ceil_div(blocks(k), kChunk) * panels * b_chunk(); }
+  int64_t a_size(int64_t k, int64_t panels) const { return chunks(k) * panels * a_chunk(); }
+  int64_t b_size(int64_t k, int64_t panels) const { return chunks(k) * panels * b_chunk(); }
 };
 // The best micro-kernel for operands of this type: bf16 pairs where the machine multiplies them, else f32.
 const Micro& micro_for(bool bf16);
@@ -66,16 +75,9 @@ struct Operand {
   int64_t panel_rows = 0;  // of A, in each panel but the last; 0: as many as it holds
   int64_t rows(const Micro& m) const { return panel_rows ? panel_rows : m.mr; }
 };
-// Packs panel number `panel` of `panels` of the operand into the packed matrix at dst; elements outside are zero.
-void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
+// Packs panels [first, last), or panel number `panel`, of `panels` of the operand into the packed matrix at dst;
+// elements outside are zero.
+void pack_a(const Micro& m, uint32_t* dst, const Operand& o, int64_t first, int64_t last, int64_t panels);
 void pack_b(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels);
-
-// c [rows x nr] (+)= the first rows of A panel i of pa times B panel j of pb, blocks [0, blocks) of K.
-PUYU_INLINE void multiply_panels(const Micro& m, float* c, int64_t ldc, const uint32_t* a, int64_t i, int64_t pa,
-                                 int64_t rows, const uint32_t* b, int64_t j, int64_t pb, int64_t blocks, bool add) {
-  for (int64_t chunk = 0; chunk * kChunk < blocks; ++chunk)
-    m.run[rows - 1](c, ldc, a + (chunk * pa + i) * m.a_chunk(), b + (chunk * pb + j) * m.b_chunk(),
-                    imin(kChunk, blocks - chunk * kChunk), add || chunk > 0, nothing_ahead(a));
-}
 
 }  // namespace puyu::cpu::PUYU_ISA

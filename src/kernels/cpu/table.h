@@ -40,6 +40,8 @@ struct Table {
   decltype(&proto::swiglu_backward) swiglu_backward;
   decltype(&proto::fused_cross_entropy) fused_cross_entropy;
   decltype(&proto::target_logp) target_logp;
+  decltype(&proto::softmax_parts) softmax_parts;
+  decltype(&proto::softmax_backward) softmax_backward;
   decltype(&proto::gather_rows) gather_rows;
   decltype(&proto::scatter_add_rows) scatter_add_rows;
   decltype(&proto::add) add;

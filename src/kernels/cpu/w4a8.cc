@@ -112,6 +112,7 @@ __attribute__((target("avx512vnni"))) void run_few(float* c, int64_t ldc, const 
     sum_nibbles<R>(sums, a + 2 * kFewRows, b + 2 * kNr, ahead);
     add_group<R, kFewRows>(c, ldc, sums, a, b, add || g > 0);
     ahead.first += ahead.step * kBlock, ahead.second += ahead.step * kBlock;
+    ahead.next(), ahead.next();  // a group is its numbers and as many lines more, for scales and zeros
     a += kGroupBlocks * kAWords * kFewRows, b += kGroupBlocks * kBWords * kNr;
   }
 }
@@ -129,8 +130,7 @@ __attribute__((target("avx512vnni"))) void run_many(float* c, int64_t ldc, const
   }
 }
 // One panel's chunk into words: per group scales and zeros as they are, then [32][nr] words of 4 numbers.
-void unpack_panel(const Micro&, uint32_t* words, const void* packed, int64_t chunk, int64_t panel, int64_t panels) {
-  const auto* from = static_cast<const uint32_t*>(packed) + (chunk * panels + panel) * kChunk * kBWords * kNr;
+void unpack_panel(const Micro&, uint32_t* words, const uint32_t* from) {
   for (int64_t g = 0; g < kGroups; ++g, words += kGroupBlocks * kUnpackedWords * kNr) {
     __builtin_memcpy(words, from, 2 * kNr * 4);
     uint32_t* to = words + 2 * kNr;
@@ -187,7 +187,7 @@ PUYU_INLINE void quantize_group(uint32_t* half, int64_t mr, float* scale, uint32
   *scale = max / 127, *sum = static_cast<uint32_t>(-all);
 }
 
-void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t panels, float*) {
+void pack_quantized(const Micro& m, uint32_t* dst, const Operand& o, int64_t panel, int64_t, int64_t panels, float*) {
   const int64_t i0 = panel * o.rows(m), rows = imin(o.rows(m), o.outer - i0);
   with_type(o.type, [&](auto tag) {
     using T = decltype(tag);
@@ -225,7 +225,7 @@ void pack_w4a8(void* dst, Tensor q, Tensor scale, Tensor zero) {
 #pragma omp parallel for schedule(static)
   for (int64_t j = 0; j < panels; ++j)
     for (int64_t g = 0; g < groups; ++g) {
-      uint32_t* group = static_cast<uint32_t*>(dst) + (g / kGroups * panels + j) * m.b_chunk() +
+      uint32_t* group = static_cast<uint32_t*>(dst) + b_place(g / kGroups, j, panels, m.chunks(K)) * m.b_chunk() +
                         g % kGroups * kGroupBlocks * kBWords * m.nr;
       for (int64_t c = 0; c < m.nr; ++c) {
         const int64_t n = j * m.nr + c;

@@ -1,0 +1,224 @@
+// Memory of the fullest rank. Which set is whole and which is in pieces is the table of train/zero.h for puyu's own
+// runs, and hybrid_zero_optim.py's for InternEvo's.
+#include <algorithm>
+
+#include "comm/comm.h"
+#include "model/weights.h"
+#include "train/plan_sizes.h"
+
+namespace puyu {
+namespace {
+
+constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
+constexpr double kLogitsChunk = 64 << 20;       // bytes of f32 logits at a time (kernels/cpu/cross_entropy.cc)
+constexpr int64_t kThreadBuffers = 900 << 10;   // of attention's backward pass, a thread (kernels/cpu/attention.cc)
+constexpr int64_t kQueryRows = 192, kQueryDepth = 256;  // its blocks of queries, and the words of one form of them
+constexpr double kBucket = 512 << 20;                   // InternEvo's reduce_bucket_size
+constexpr double kInternEvoLogits = 10;                 // bytes each: bf16, then f32 and their gradient
+
+Recompute puyus(Again a) {
+  return a == Again::kFull || a == Again::kKeepAttention ? Recompute::kFull
+         : a == Again::kSelective                        ? Recompute::kSelective
+                                                         : Recompute::kNone;
+}
+
+// Both operands of a matrix product [M, K] x [N, K] as the CPU's kernels pack them; on a GPU nothing is packed.
+int64_t packed(const TrainJob& job, int64_t M, int64_t N, int64_t K) {
+  if (job.threads == 0) return 0;
+  Tensor a, b;
+  a.rank = b.rank = 2, a.dtype = b.dtype = job.dtype;
+  a.shape[0] = M, b.shape[0] = N, a.shape[1] = b.shape[1] = K;
+  return packed_weight_bytes({}, a) + packed_weight_bytes({}, b);
+}
+
+int64_t bytes_of(const Arena& arena) { return arena.peak(); }
+
+// The backward pass of a block, in the order of model/block.cc.
+int64_t block_work(const TrainJob& job, const ModelConfig& c, int64_t T) {
+  const int64_t a = dtype_size(job.dtype), D = c.hidden_size, F = c.intermediate_size, Q = c.num_heads * c.hd(),
+                row = c.heads().row(), tokens = T * a;
+  int64_t again = 0;
+  if (job.again == Again::kSelective) again = tokens * (2 * D + F);
+  if (job.again == Again::kFull || job.again == Again::kKeepAttention) {
+    Arena arena("plan", kReserve);
+    alloc_saved(arena, c, T, job.dtype, Recompute::kNone);
+    again = bytes_of(arena);
+  }
+  const int64_t feed = tokens * (3 * F + D) + std::max({packed(job, D, F, T), packed(job, T, F, D),
+                                                        packed(job, F, D, T), packed(job, T, D, F), T / 64 * D * 4});
+  const int64_t blocks = (job.sequence + kQueryRows - 1) / std::max<int64_t>(1, kQueryRows / c.heads().group());
+  const int64_t attention =
+      4 * T * c.num_heads +
+      job.threads * (kThreadBuffers + blocks * 5 * kQueryDepth * std::max<int64_t>(c.hd(), 128) * 4);
+  const int64_t attend = tokens * (Q + row + D) +
+                         std::max({attention, packed(job, row, D, T), packed(job, T, D, row), packed(job, D, Q, T)});
+  return tokens * D + again + std::max(feed, attend);
+}
+
+// The fused head: logits by chunks of tokens, their gradient, and the products with the table.
+int64_t head_work(const TrainJob& job, const ModelConfig& c, int64_t T, int64_t split) {
+  const int64_t a = dtype_size(job.dtype), D = c.hidden_size, V = c.vocab_size / split;
+  const auto fit = static_cast<int64_t>(kLogitsChunk / (4 * static_cast<double>(V)));
+  const int64_t chunk = std::min(T, std::clamp<int64_t>(fit, 64, 1024));
+  return chunk * V * (4 + a) + std::max({packed(job, chunk, V, D), packed(job, chunk, D, V), packed(job, V, D, chunk)});
+}
+
+double pieces(double n, int64_t ranks) {
+  return ranks == 1 ? n : static_cast<double>(share_of(static_cast<int64_t>(n), 0, static_cast<int>(ranks)).size());
+}
+
+struct Stage {
+  int64_t blocks;
+  bool first, last;
+};
+
+// Micro-batches whose activations a stage's first rank keeps at most: Narayanan et al. 2021, section 2.2; ZB-H1 as 1F1B
+// (Qi et al. 2023, section 2.3).
+double in_flight(const RankLayout& l, int64_t micros, int64_t stage) {
+  const auto p = static_cast<double>(l.pipeline);
+  double n = p - static_cast<double>(stage);
+  if (l.schedule == Schedule::kInterleaved && l.pipeline > 1) n += (p - 1) / static_cast<double>(l.chunks);
+  return std::min(n, static_cast<double>(micros));
+}
+
+MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, const Stage& s, double flying) {
+  const ModelConfig& c = job.model;
+  const auto split = static_cast<double>(weight_split(l)), a = static_cast<double>(dtype_size(job.dtype)),
+             blocks = static_cast<double>(s.blocks);
+  const bool own = job.system == System::kPuyu;
+  const int64_t Z = state_group(l).size;
+  const double block = static_cast<double>(sizes.block()) / split,
+               embeddings = s.first ? static_cast<double>(sizes.embeddings()) / split : 0,
+               head = s.last ? static_cast<double>(sizes.head()) / split : 0;
+  const double whole = block * blocks + embeddings + head,
+               piece = pieces(block, Z) * blocks + pieces(embeddings, Z) + pieces(head, Z);
+  const bool f32 = job.dtype == DType::kF32;
+  MemoryPlan m;
+  // InternEvo keeps f32 masters in pieces from ZeRO 1 on, puyu too but where the masters themselves compute.
+  m.masters = 4 * (l.zero == 0 || (own && f32 && l.zero <= 2) ? whole : piece);
+  if (f32 && !own && l.zero == 3) m.masters = 4 * piece;
+  m.copies = f32 ? 0 : l.zero < 3 ? a * whole : own ? 0 : a * piece;
+  m.gradients = (own ? 4 : a) * (l.zero <= 1 ? whole : piece);
+  m.moments = 8 * (l.zero == 0 ? whole : piece);
+  if (l.zero == 3) m.gathered = a * (std::min(2.0, blocks) * block + embeddings + head);
+  if (own && l.zero >= 2) m.on_their_way = 4 * (std::min(3.0, blocks) * block + embeddings + head);
+  if (!own && gradient_group(l).size > 1) m.on_their_way = 2 * kBucket;
+  const double largest = std::max({block, embeddings, head});
+  if (own && gradient_group(l).size > 1) m.messages = 4 * largest;
+  if (l.mode == PlanMode::kIsp && weight_split(l) > 1) m.gathered += 2 * a * static_cast<double>(sizes.block());
+
+  const int64_t T = rank_tokens(job, l);
+  const double row = static_cast<double>(T * c.hidden_size) * a;
+  m.activations = flying * static_cast<double>(sizes.kept(job, l)) * blocks;
+  m.activations += (s.first ? row : row * flying) + (s.last ? 2 * row + 12 * static_cast<double>(T) : 0);
+  m.work = static_cast<double>(sizes.work(job, l, s.last && own));
+  if (s.last && !own)
+    m.logits = kInternEvoLogits * static_cast<double>(T * c.vocab_size) /
+               static_cast<double>(l.mode == PlanMode::kIsp ? 1 : l.tensor);
+  return m;
+}
+
+}  // namespace
+
+Sizes::Sizes(const ModelConfig& c) {
+  const FlatLayout flat = flat_layout(c, Head::kLanguage);
+  embeddings_ = flat.parts.front(), block_ = flat.parts[1], head_ = flat.parts.back();
+  for (const FlatTensor& t : flat.tensors)
+    if (t.part == 1) ++block_tensors_, block_matrices_ += t.spec.cols ? t.elements() : 0;
+}
+
+int64_t Sizes::kept(const TrainJob& job, const RankLayout& l) {
+  const int64_t T = rank_tokens(job, l);
+  const auto [at, fresh] = kept_.try_emplace({T, l.tensor, static_cast<int>(l.mode), static_cast<int>(job.again)}, 0);
+  if (!fresh) return at->second;
+  const ModelConfig c = rank_model(job.model, l);
+  const int64_t a = dtype_size(job.dtype), row = T * c.hidden_size * a, others = row - row / l.tensor;
+  Arena arena("plan", kReserve);
+  alloc_saved(arena, c, T, job.dtype, puyus(job.again));
+  int64_t n = bytes_of(arena);
+  if (job.again == Again::kKeepAttention) n += T * c.num_heads * (c.hd() * a + 4);
+  if (job.system == System::kInternEvo && job.again == Again::kNone) n += T * c.intermediate_size * a;  // silu(w1 x)
+  // Sequence parallel: what stands outside the products is split over the tensor ranks too; fsp: their inputs as well.
+  const bool parts = l.mode == PlanMode::kMsp || l.mode == PlanMode::kFsp;
+  if (parts) n -= others * (job.again == Again::kNone || job.again == Again::kSelective ? 2 : 1);
+  if (l.mode == PlanMode::kFsp && job.again == Again::kNone) n -= 2 * others;
+  return at->second = n;
+}
+
+int64_t Sizes::work(const TrainJob& job, const RankLayout& l, bool head) {
+  const int64_t T = rank_tokens(job, l);
+  const auto [at, fresh] =
+      work_.try_emplace({T, l.tensor, static_cast<int>(l.mode) * 2 + (head ? 1 : 0), static_cast<int>(job.again)}, 0);
+  if (!fresh) return at->second;
+  int64_t n = block_work(job, rank_model(job.model, l), T);
+  if (head) n = std::max(n, head_work(job, job.model, T, l.mode == PlanMode::kIsp ? 1 : l.tensor));
+  return at->second = n;
+}
+
+ModelConfig rank_model(const ModelConfig& model, const RankLayout& l) {
+  ModelConfig c = model;
+  c.head_dim = model.hd();
+  if (l.mode == PlanMode::kIsp) return c;
+  c.num_heads /= l.tensor, c.num_kv_heads /= l.tensor, c.intermediate_size /= l.tensor;
+  return c;
+}
+
+int64_t micro_batches(const TrainJob& job, const RankLayout& l) {
+  const int64_t each = (job.batch_tokens + l.data - 1) / l.data;
+  return (each + job.micro_tokens - 1) / job.micro_tokens;
+}
+
+int64_t rank_tokens(const TrainJob& job, const RankLayout& l) {
+  const int64_t micro = std::min(job.micro_tokens, (job.batch_tokens + l.data - 1) / l.data);
+  const int64_t ranks = l.context * (l.mode == PlanMode::kIsp ? l.tensor : 1);
+  return (micro + ranks - 1) / ranks;
+}
+
+int64_t weight_split(const RankLayout& l) {
+  if (l.mode != PlanMode::kIsp) return l.tensor;
+  return l.weight ? l.weight : l.tensor;
+}
+
+Group gradient_group(const RankLayout& l) {
+  const int64_t split = weight_split(l);
+  return {l.data * l.context * l.tensor / split, split};
+}
+
+Group state_group(const RankLayout& l) {
+  Group g = gradient_group(l);
+  if (l.zero == 0) g.size = 1;
+  if (l.zero_ranks) g.size = std::min(g.size, l.zero_ranks);
+  return g;
+}
+
+MemoryPlan plan_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes) {
+  const int64_t micros = micro_batches(job, l), L = job.model.num_layers, p = l.pipeline;
+  const int64_t most = (L + p - 1) / p;
+  MemoryPlan first = stage_memory(job, l, sizes, {most, true, p == 1}, in_flight(l, micros, 0));
+  if (p == 1) return first;
+  MemoryPlan last = stage_memory(job, l, sizes, {L / p, false, true}, in_flight(l, micros, p - 1));
+  return first.total() >= last.total() ? first : last;
+}
+
+MemoryPlan plan_memory(const TrainJob& job, const RankLayout& layout) {
+  Sizes sizes(job.model);
+  return plan_memory(job, layout, sizes);
+}
+
+std::vector<std::pair<std::string, int64_t>> MemoryPlan::parts() const {
+  std::vector<std::pair<std::string, int64_t>> out;
+  for (auto [name, v] : {std::pair{"weights", masters},
+                         {"weights bf16", copies},
+                         {"gradients", gradients},
+                         {"adam m and v", moments},
+                         {"activations", activations},
+                         {"scratch", work},
+                         {"logits", logits},
+                         {"gathered weights", gathered},
+                         {"gradients on their way", on_their_way},
+                         {"messages", messages}})
+    if (v > 0) out.emplace_back(name, static_cast<int64_t>(v));
+  return out;
+}
+
+}  // namespace puyu
