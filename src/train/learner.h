@@ -39,7 +39,14 @@ struct LmSums {
 
 struct StepResult {
   double grad_norm = 0;
-  bool skipped = false;  // the norm was inf or NaN: weights unchanged
+  std::array<double, kGradientGroups> group_norms{};  // in the order of gradient_group_name()
+  bool skipped = false;                               // the norm was inf or NaN: weights unchanged
+};
+
+// What was found at each token of a batch; where target < 0 nothing that counts.
+struct TokenResults {
+  std::vector<float> logp;
+  std::vector<int32_t> correct;
 };
 
 // A language loss beside a value head: gradient of sum_t coef[t] * log p(target[t]) through a language head [V, D] that
@@ -57,7 +64,9 @@ class Learner {
   Learner(Zero state, OptimizerOptions options, Recompute recompute);
 
   // Gradient of sum_t coef[t] * log p(target[t]). target < 0: not counted. Minimising a mean loss: coef = -1 / tokens.
-  LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef);
+  // each: also what was found at each token, alike on all tensor ranks.
+  LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
+                       TokenResults* each = nullptr);
   // The same, coefficients computed from the log-probs [T] by f (PPO); two passes through the head. This, entropies and
   // values are not there for tensor ranks.
   using CoefFn = std::function<void(std::span<const float> logp, std::span<float> coef)>;
@@ -76,6 +85,15 @@ class Learner {
 
   // grad_norm over all gradients, then clip, AdamW, bf16 copy, gradients = 0, step + 1.
   StepResult apply(double lr);
+  // The same in pieces, for who decides between them: measure(), then update() or discard().
+  StepResult measure();
+  void update(double lr, const StepResult& measured);
+  void discard() { state_.zero_gradients(); }
+
+  // Seconds spent since the beginning in accumulate_*(): forward with the loss (and the gradient of its head, which is
+  // computed with it), and backward.
+  double forward_seconds() const { return forward_seconds_; }
+  double backward_seconds() const { return backward_seconds_; }
 
   // RoPE base for what follows (the long-context phase raises it); also stored in the config.
   void set_rope_theta(double theta);
@@ -110,7 +128,8 @@ class Learner {
   Tensor forward(const Batch& b, Pass* pass);
   int64_t filling(int64_t tokens) const;
   void leave_head() { state_.leave(state_.weights().config.num_layers + 1, Use::kForward); }
-  LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f);
+  LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f,
+                    TokenResults* each);
 
   Zero state_;
   std::unique_ptr<TensorParallel> tensor_;  // none: one rank has all of each block
@@ -121,6 +140,7 @@ class Learner {
   Tensor rope_table_;
   double rope_theta_ = 0;
   int64_t step_ = 0;
+  double forward_seconds_ = 0, backward_seconds_ = 0;
 };
 
 }  // namespace puyu

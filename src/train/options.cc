@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "train/webhook.h"
 
 namespace puyu {
 namespace {
@@ -43,6 +44,14 @@ void validate_phase(const TrainOptions& o, const PhaseOptions& p, const std::str
   positive(name("weights, their sum").c_str(), sum);
 }
 
+void validate_ramp(const BatchRamp& r) {
+  for (auto [name, v] :
+       {std::pair{"batch_ramp.start", r.start}, {"batch_ramp.increment", r.increment}, {"batch_ramp.every", r.every}}) {
+    if (r.start == 0 && v != 0) fail("[train] ", name, ": batch_ramp.start is not set");
+    if (r.start != 0) positive(name, static_cast<double>(v));
+  }
+}
+
 }  // namespace
 
 void TrainOptions::validate() const {
@@ -75,6 +84,16 @@ void TrainOptions::validate() const {
          interleaved ? "" : "; several chunks are for pipeline_schedule = interleaved");
   one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp"});
   positive("parallel.patience", parallel.patience);
+  guard.validate();
+  validate_ramp(batch_ramp);
+  parse_step_list(skip_batches, "skip_batches");
+  if (!alert_url.empty()) parse_http_url(alert_url);
+  for (auto [name, v] : {std::pair{"watch.data", watch.data},
+                         {"watch.round", watch.round},
+                         {"watch.optimizer", watch.optimizer},
+                         {"watch.save", watch.save},
+                         {"watch.heartbeat", watch.heartbeat}})
+    not_negative(name, v);
   if (data.empty()) fail("[train] no training data; add a table [[data]] with a path");
   if (phases.empty()) fail("[train] no phases; add a table [[phases]] with steps and seq_len");
   for (const auto* list : {&data, &valid})

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "base/error.h"
 
@@ -55,7 +56,8 @@ Pipeline::Pipeline(Learner& learner, Schedule schedule)
 
 Pipeline::~Pipeline() = default;
 
-void Pipeline::accumulate(const StepShare& share, const FoundFn& found) {
+void Pipeline::accumulate(const StepShare& share, const FoundFn& found, std::function<void()> before) {
+  before_ = std::move(before);
   run(share, pipeline_actions(schedule_, depth_, share.rounds, rank_), found, true);
 }
 
@@ -68,7 +70,7 @@ void Pipeline::run(const StepShare& share, const std::vector<StageAction>& actio
   const std::vector<bool> last = last_of_their_kind(actions);
   for (size_t i = 0; i < actions.size(); ++i) {
     const StageAction& a = actions[i];
-    if (train) state_.begin_round(last[i]);
+    if (train) before_(), state_.begin_round(last[i]);
     if (is_idle(a))
       walk(a, train);
     else if (a.pass == StagePass::kForward)
@@ -201,10 +203,10 @@ void Pipeline::report(const StageAction& a, Tensor logp, Tensor correct, const F
   if (!learner_.counts_tokens()) return;
   const MicroBatch& m = share_->micros[static_cast<size_t>(a.micro)];
   const size_t n = m.target.size();  // without what was filled up
-  found({m,
-         learner_.sums(m.target, logp.as<float>(), correct.as<int32_t>()),
-         {logp.as<float>(), n},
-         {correct.as<int32_t>(), n}});
+  Found f{m, learner_.sums(m.target, logp.as<float>(), correct.as<int32_t>()), {}};
+  f.each.logp.assign(logp.as<float>(), logp.as<float>() + n);
+  f.each.correct.assign(correct.as<int32_t>(), correct.as<int32_t>() + n);
+  found(f);
 }
 
 // What a data rank does that has no micro-batch left while others have: it comes where they all meet.

@@ -25,11 +25,11 @@ class Pipeline final : private PartWatch {
   struct Found {
     const MicroBatch& micro;
     LmSums sums;
-    std::span<const float> logp;  // [T], where target >= 0
-    std::span<const int32_t> correct;
+    TokenResults each;
   };
   using FoundFn = std::function<void(const Found&)>;
-  void accumulate(const StepShare& share, const FoundFn& found);
+  // before: called before each piece of the work, for who watches that it goes on.
+  void accumulate(const StepShare& share, const FoundFn& found, std::function<void()> before = [] {});
   void score(const StepShare& share, const FoundFn& found);  // no gradients
 
   // Seconds since the beginning: in forward passes with the loss, in backward passes, and waiting for other stages.
@@ -108,6 +108,7 @@ class Pipeline final : private PartWatch {
   const Depth depth_;
   const int64_t rank_;
   const StepShare* share_ = nullptr;
+  std::function<void()> before_ = [] {};
   std::vector<Learner::Filled> micros_;  // of the step
   Pool saved_pool_, later_pool_;
   std::vector<Flight> flights_;

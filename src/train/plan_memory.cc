@@ -69,10 +69,14 @@ double pieces(double n, int64_t ranks) {
 
 struct Stage {
   int64_t rank, blocks;
+  int64_t largest;  // blocks of its largest chunk: memory of a micro-batch in flight is used again for any chunk
   bool first, last;
 };
 Stage stage_of(const TrainJob& job, const RankLayout& l, int64_t rank) {
-  return {rank, depth_of(l).blocks_of_rank(job.model.num_layers, rank), rank == 0, rank == l.pipeline - 1};
+  const Depth depth = depth_of(l);
+  const int64_t layers = job.model.num_layers;
+  return {rank, depth.blocks_of_rank(layers, rank), depth.blocks(layers, rank).size(), rank == 0,
+          rank == l.pipeline - 1};
 }
 
 // Whole micro-batches whose activations a rank keeps at most, by the schedule (most_in_flight() in
@@ -126,7 +130,8 @@ MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, 
   const double row = static_cast<double>(T * c.hidden_size) * a;
   const int64_t micros = micro_batches(job, l);
   const double flying = in_flight(l, micros, s.rank);
-  m.activations = flying * static_cast<double>(sizes.kept(job, l)) * blocks;
+  const auto chunks = static_cast<double>(depth_of(l).chunks * s.largest);
+  m.activations = flying * static_cast<double>(sizes.kept(job, l)) * chunks;
   m.activations += put_off(l, micros, s.rank) * static_cast<double>(sizes.later(job, l)) * blocks;
   m.activations += s.last ? 2 * row + 12 * static_cast<double>(T) : 0;
   if (own && l.pipeline > 1)

@@ -123,7 +123,7 @@ void compare_pipeline_memory(Comm& comm, const char* schedule, int64_t chunks, D
   constexpr int64_t kMicros = 6;
   TrainJob job;
   job.model = small_model(), job.dtype = dtype, job.sequence = 256, job.micro_tokens = 512, job.again = again;
-  job.model.num_layers = 7, job.model.tie_embeddings = dtype == DType::kBF16;
+  job.model.num_layers = 4 * comm.size(), job.model.tie_embeddings = dtype == DType::kBF16;
   job.batch_tokens = kMicros * 512, job.threads = num_threads();
   RankLayout l;
   l.data = 1, l.pipeline = comm.size(), l.schedule = parse_schedule(schedule), l.chunks = chunks;

@@ -175,8 +175,7 @@ TimePlan plan_time(const TrainJob& job, const RankLayout& l, const Cluster& clus
     t.stages = 2 * M * v * Links(cluster).send(g, bytes);
     t.bubble = (p - 1) / v * step;  // Narayanan et al. 2021, sections 2.2.1 and 2.2.2
     if (l.schedule == Schedule::kZeroBubble) {
-      // The head's gradients of weights come with its loss in puyu, and fill nothing.
-      const double weight = blocks * k.weight_part() + (job.system == System::kPuyu ? 0 : ends * k.head);
+      const double weight = blocks * k.weight_part() + ends * k.head;
       t.bubble = (p - 1) * std::max(0.0, step - 2 * weight);  // ZB-H1: Qi et al. 2023, table 1
     }
   }

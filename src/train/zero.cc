@@ -16,12 +16,25 @@ constexpr size_t kEmbeddings = 0;
 
 Share overlap(Share a, Share b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
+size_t gradient_group(const std::string& name) {
+  auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
+  if (has("norm")) return 3;
+  if (has("attention.")) return 1;
+  if (has("feed_forward.")) return 2;
+  return has("embed") ? 0 : 4;
+}
+
 void copy_floats(Tensor to, Tensor from) {
   CHECK(to.nbytes() == from.nbytes());
   std::memcpy(to.data, from.data, static_cast<size_t>(to.nbytes()));
 }
 
 }  // namespace
+
+const char* gradient_group_name(size_t group) {
+  static constexpr const char* kNames[kGradientGroups] = {"embeddings", "attention", "mlp", "norms", "head"};
+  return kNames[group];
+}
 
 Tensor Zero::Pool::take(DType dtype, int64_t elements) {
   if (auto it = free.find(elements); it != free.end()) {
@@ -345,22 +358,27 @@ void Zero::sum_tied_embeddings() {
 }
 
 // Each rank squares its own piece, whatever the level, and the pieces are added in the order of ranks.
-double Zero::squared_norm() {
+GradientSquares Zero::squared_norms() {
   while (!reductions_.empty()) finish_oldest_reduction();
   if (!std::exchange(whole_summed_, true)) {
     if (ranks_->splits_tokens()) sum_whole_tensors();
     if (ranks_->splits_depth() && tied() && holds(kEmbeddings)) sum_tied_embeddings();
   }
-  double sum = 0;
+  double sums[1 + kGradientGroups] = {};
   for (size_t p = 0; p < layout_.parts.size(); ++p) {
     const Share mine = share(p);
     const Tensor g = own(Set::kGradient, p);
     each_tensor(p, mine, [&](const FlatTensor& t, Share s) {
-      if (counts(t)) sum += sum_squares(ctx_, g.rows(s.begin - mine.begin, s.end - mine.begin));
+      if (!counts(t)) return;
+      const double square = sum_squares(ctx_, g.rows(s.begin - mine.begin, s.end - mine.begin));
+      sums[0] += square, sums[1 + gradient_group(t.name)] += square;
     });
   }
-  if (comm().size() > 1) sum_over_ranks(comm(), {&sum, 1});
-  return sum;
+  if (comm().size() > 1) sum_over_ranks(comm(), sums);
+  GradientSquares out;
+  out.all = sums[0];
+  std::copy_n(sums + 1, kGradientGroups, out.groups.begin());
+  return out;
 }
 
 void Zero::update(const AdamW& adam) {

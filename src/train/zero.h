@@ -19,6 +19,7 @@
 // computes. Sums are those of comm/comm.h, so levels 0 and 1 give the same bits, 2 and 3 too; all four where a rank has
 // one micro-batch a step.
 #pragma once
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,6 +29,14 @@
 #include "train/tensor_parallel.h"
 
 namespace puyu {
+
+// Parts of a model whose gradient norms are told apart.
+constexpr size_t kGradientGroups = 5;
+const char* gradient_group_name(size_t group);  // "embeddings", "attention", "mlp", "norms", "head"
+struct GradientSquares {
+  double all = 0;
+  std::array<double, kGradientGroups> groups{};
+};
 
 class Zero final : public PartWatch {
  public:
@@ -61,8 +70,8 @@ class Zero final : public PartWatch {
   void enter(int64_t part, Use use) override;
   void leave(int64_t part, Use use) override;
 
-  // After the last round, by all ranks. The norm is that of the summed gradients, each parameter counted once.
-  double squared_norm();
+  // After the last round, by all ranks. The norms are those of the summed gradients, each parameter counted once.
+  GradientSquares squared_norms();
   void update(const AdamW& adam);  // adam.weight_decay: of the tensors that decay
   void zero_gradients();
 
