@@ -216,7 +216,7 @@ TEST(CommChild, OneDoesNotCome) {
     const Tensor t = make_view(x.data(), n);
     if (std::string_view(how) == "send" && world.rank() == 0) world.send(t, 1);
     if (std::string_view(how) == "receive" && world.rank() == 0) world.receive(t, 1);
-    world.all_reduce(t);
+    world.all_reduce(t.rows(0, 1000));
     ADD_FAILURE() << "a sum without one of its ranks";
   } catch (const Error& e) {
     std::fprintf(stderr, "%s\n", e.what());
