@@ -25,7 +25,10 @@ constexpr const char* kText =
     "Pre-trains a model on token shards. CONFIG.toml holds the options below; --key=value overrides one.\n"
     "The run's folder gets manifest.toml, metrics.jsonl, tensorboard/, checkpoints/ and at the end model/.\n"
     "Ctrl-C saves a checkpoint and stops; --resume goes on, bit for bit as if it had never stopped.\n"
-    "mpirun -n 4 puyu train ... trains the same run on 4 ranks; --resume goes on with any other number too.\n\n"
+    "mpirun -n 4 puyu train ... trains the same run on 4 ranks; --resume goes on with any other number too.\n"
+    "mpirun -n 8 puyu train ... --parallel.tensor=2 --parallel.pipeline=2 --parallel.pipeline_schedule=zb-h1 splits "
+    "it\n"
+    "over 2 data x 2 tensor x 2 pipeline ranks.\n\n"
     "example: puyu train configs/tiny.toml --out runs/tiny --lr=1e-3 --phases.0.steps=200\n"
     "\noptions of CONFIG.toml:\n";
 

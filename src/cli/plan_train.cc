@@ -25,7 +25,7 @@ struct PlanOptions {
   bool search = false, json = false;
   int64_t top = 5;
   int64_t sequence = 0;
-  std::string system = "puyu", mode = "mtp", schedule = "1f1b";
+  std::string system = "puyu", mode = "mtp", schedule;
   RankLayout layout;
   Cluster machine;
   template <class F>
@@ -43,8 +43,10 @@ struct PlanOptions {
     f("context", layout.context, "ranks that split each sequence (ring attention)");
     f("weight", layout.weight, "isp: ranks that share one copy of the weights; 0 = the tensor ranks");
     f("zero_ranks", layout.zero_ranks, "ZeRO 1 in groups of so many ranks (1.5); 0 = all data ranks");
-    f("schedule", schedule, "of pipeline ranks: 1f1b, interleaved or zb-h1");
-    f("chunks", layout.chunks, "interleaved: chunks of blocks of a pipeline rank");
+    f("schedule", schedule,
+      "of pipeline ranks: 1f1b, interleaved or zb-h1; empty = the run's parallel.pipeline_schedule and "
+      "pipeline_chunks");
+    f("chunks", layout.chunks, "with --schedule=interleaved: chunks of blocks of a pipeline rank");
     machine.fields(f);
   }
 };
@@ -61,7 +63,7 @@ rank (tgs) and MFU. CONFIG.toml: of puyu train, whose --key=value are taken too;
   puyu plan train 7b --cluster=here --save_cluster=here.toml              measure once, plan with --cluster=here.toml
 
 The equations, where each comes from and how well they hold: docs/plan.md, docs/benchmarks/plan.md. puyu trains with
-data ranks (ZeRO 0 to 3); other ranks are planned for before they are there.
+data (ZeRO 0 to 3), tensor and pipeline ranks; other ranks are planned for before they are there.
 )";
 
 bool is_size(const std::string& s) { return s == "1.8b" || s == "7b" || s == "20b"; }
@@ -119,7 +121,10 @@ RankLayout layout_of(const TrainOptions& o, const PlanOptions& p) {
   if (o.parallel.zero < 0 || o.parallel.zero > 3)
     fail("[plan] parallel.zero: expected 0, 1, 2 or 3, got ", o.parallel.zero);
   l.zero = static_cast<int>(o.parallel.zero);
-  l.mode = parse_mode(p.mode), l.schedule = parse_schedule(p.schedule);
+  l.mode = parse_mode(p.mode);
+  if (p.schedule.empty() && l.pipeline > 1)
+    l.schedule = parse_schedule(o.parallel.pipeline_schedule), l.chunks = o.parallel.pipeline_chunks;
+  if (!p.schedule.empty()) l.schedule = parse_schedule(p.schedule);
   return l;
 }
 

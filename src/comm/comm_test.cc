@@ -202,7 +202,7 @@ TEST_P(CommRanks, OperationsAreTheSumsAndCopiesTheySay) {
 INSTANTIATE_TEST_SUITE_P(Ranks, CommRanks, ::testing::Values(2, 3, 4, 8),
                          [](const auto& i) { return std::to_string(i.param) + "Ranks"; });
 
-// Rank 1 dies (kill) or stops for good (stop); the others wait for it.
+// Rank 1 dies (kill) or stops for good; the others wait for it, all, or rank 0 alone for a message of one kind.
 TEST(CommChild, OneDoesNotCome) {
   const char* how = std::getenv("PUYU_RANKS_CHILD");
   if (!how) GTEST_SKIP() << "one rank of the tests below";
@@ -211,8 +211,12 @@ TEST(CommChild, OneDoesNotCome) {
   world.set_patience(1);
   if (world.rank() == 1) ::raise(std::string_view(how) == "kill" ? SIGKILL : SIGSTOP);
   try {
-    std::vector<float> x(1000);
-    world.all_reduce(make_view(x.data(), 1000));
+    constexpr int64_t n = 1 << 20;  // more than MPI takes ahead
+    std::vector<float> x(n);
+    const Tensor t = make_view(x.data(), n);
+    if (std::string_view(how) == "send" && world.rank() == 0) world.send(t, 1);
+    if (std::string_view(how) == "receive" && world.rank() == 0) world.receive(t, 1);
+    world.all_reduce(t.rows(0, 1000));
     ADD_FAILURE() << "a sum without one of its ranks";
   } catch (const Error& e) {
     std::fprintf(stderr, "%s\n", e.what());
@@ -225,6 +229,14 @@ TEST(CommRanks, ARankThatStopsIsNamed) {
   const Ran r = run_on_ranks(3, "CommChild.OneDoesNotCome", "stop");
   EXPECT_NE(r.code, 0);
   EXPECT_NE(r.output.find("all_reduce: nothing came from rank 1 for 1 s"), std::string::npos) << r.output;
+}
+
+TEST(CommRanks, APartnerThatStopsIsNamed) {
+  if (const std::string why = no_mpirun(); !why.empty()) GTEST_SKIP() << why;
+  Ran r = run_on_ranks(2, "CommChild.OneDoesNotCome", "send");
+  EXPECT_NE(r.output.find("send: rank 1 has not taken what was sent for 1 s"), std::string::npos) << r.output;
+  r = run_on_ranks(2, "CommChild.OneDoesNotCome", "receive");
+  EXPECT_NE(r.output.find("receive: nothing came from rank 1 for 1 s"), std::string::npos) << r.output;
 }
 
 TEST(CommRanks, ARankThatIsKilledEndsTheJobWithItsName) {

@@ -16,8 +16,10 @@ std::string why_not(const Mesh& m, int64_t ranks, const MeshLimits& limits) {
                " tensor ranks");
   if (limits.vocabulary % m.tensor != 0)
     return cat("the model's vocabulary of ", limits.vocabulary, " cannot be split over ", m.tensor, " tensor ranks");
-  if (m.pipeline > limits.layers)
-    return cat("the model's ", limits.layers, " blocks cannot be split over ", m.pipeline, " pipeline ranks");
+  const int64_t chunks = m.pipeline > 1 ? limits.chunks : 1;
+  if (m.pipeline * chunks > limits.layers)
+    return cat("the model's ", limits.layers, " blocks cannot be split over ", m.pipeline, " pipeline ranks",
+               chunks > 1 ? cat(" of ", chunks, " chunks") : "");
   return "";
 }
 

@@ -25,6 +25,7 @@ std::string to_string(const Mesh& mesh);  // "2 data x 2 tensor x 1 pipeline"
 struct MeshLimits {
   int64_t kv_heads = 1, layers = 1;
   int64_t ffn = 0, vocabulary = 0;
+  int64_t chunks = 1;  // that each of several pipeline ranks holds
 };
 
 // The mesh for a job of so many ranks, data filled in. Error when the product is not `ranks` or the model cannot be

@@ -47,6 +47,10 @@ TEST(Mesh, AnImpossibleProductIsRefusedWithTheNearestOne) {
             "[mesh] the 1024 columns of the model's feed-forward cannot be split over 3 tensor ranks; the nearest "
             "possible mesh is 3 data x 2 tensor x 1 pipeline");
   EXPECT_EQ(fit_mesh({0, 2, 1}, 8, odd), (Mesh{4, 2, 1}));
+  EXPECT_EQ(refusal({0, 1, 4}, 8, {8, 6, 0, 0, 2}),
+            "[mesh] the model's 6 blocks cannot be split over 4 pipeline ranks of 2 chunks; the nearest possible mesh "
+            "is 4 data x 1 tensor x 2 pipeline");
+  EXPECT_EQ(fit_mesh({0, 1, 1}, 8, {8, 1, 0, 0, 2}), (Mesh{8, 1, 1}));
   EXPECT_NE(refusal({0, 0, 1}, 4).find("tensor: expected 1"), std::string::npos);
   EXPECT_NE(refusal({-1, 1, 1}, 4).find("data: expected 0"), std::string::npos);
   EXPECT_NE(refusal({int64_t{1} << 40, 1, 1}, 4).find("data: expected 0"), std::string::npos);

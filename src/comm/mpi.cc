@@ -87,7 +87,7 @@ class MpiWork final : public Work {
 
   void post_send(const void* data, int64_t bytes, int to) {
     each_message(bytes, [&](int64_t at, int n) {
-      MPI_Isend(static_cast<const char*>(data) + at, n, MPI_BYTE, to, tag_, g_.comm, add(-1));
+      MPI_Isend(static_cast<const char*>(data) + at, n, MPI_BYTE, to, tag_, g_.comm, add(~to));
     });
   }
   void post_receive(void* data, int64_t bytes, int from) {
@@ -133,18 +133,24 @@ class MpiWork final : public Work {
     return &requests_.emplace_back(MPI_REQUEST_NULL);
   }
   [[noreturn]] void give_up() {
-    std::vector<int> missing;
+    std::vector<int> silent, full;  // whose messages have not come; who has not taken ours
     for (size_t i = 0; i < requests_.size(); ++i) {
-      int arrived = 0;
-      if (peers_[i] >= 0) MPI_Test(&requests_[i], &arrived, MPI_STATUS_IGNORE);
-      if (peers_[i] >= 0 && !arrived) missing.push_back(g_.world_ranks[static_cast<size_t>(peers_[i])]);
+      int done = 0;
+      MPI_Test(&requests_[i], &done, MPI_STATUS_IGNORE);
+      const bool from = peers_[i] >= 0;
+      if (!done) (from ? silent : full).push_back(g_.world_ranks[static_cast<size_t>(from ? peers_[i] : ~peers_[i])]);
     }
-    std::sort(missing.begin(), missing.end());
-    missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
-    std::string who;
-    for (int r : missing) who += (who.empty() ? "" : ", ") + std::to_string(r);
-    fail("[comm] ", name_, ": nothing came from rank ", who.empty() ? "(messages sent were not taken)" : who, " for ",
-         g_.patience, " s; it hangs or has died");
+    if (silent.empty())
+      fail("[comm] ", name_, ": rank ", list(full), " has not taken what was sent for ", g_.patience,
+           " s; it hangs or has died");
+    fail("[comm] ", name_, ": nothing came from rank ", list(silent), " for ", g_.patience, " s; it hangs or has died");
+  }
+  static std::string list(std::vector<int> ranks) {
+    std::sort(ranks.begin(), ranks.end());
+    ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
+    std::string out;
+    for (int r : ranks) out += (out.empty() ? "" : ", ") + std::to_string(r);
+    return out;
   }
 
   Group& g_;
@@ -153,7 +159,7 @@ class MpiWork final : public Work {
   bool done_ = false;
   char* buffer_ = nullptr;
   std::vector<MPI_Request> requests_;
-  std::vector<int> peers_;  // of each request: the rank it comes from, -1 for one that is sent
+  std::vector<int> peers_;  // of each request: the rank it comes from, or ~ the rank it goes to
   std::function<void()> next_;
 };
 

@@ -92,6 +92,20 @@ void forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tensor out,
   add_lora(ctx, out, a, seqs.lora, &Block<LoraPair>::w2);
 }
 
+// As gathered(), in memory that stays.
+Tensor kept(const Parallel& p, Tensor dx, Arena& arena) {
+  Tensor all = arena.alloc(dx.dtype, {dx.shape[0] * p.shards(), dx.shape[1]});
+  copy_tensor(p.mine(all), dx);
+  p.gather(all);
+  return all;
+}
+
+Tensor zeros(Ctx& ctx, Arena& arena, int64_t n) {
+  Tensor t = arena.alloc(DType::kF32, {n});
+  fill(ctx, t, 0);
+  return t;
+}
+
 }  // namespace
 
 Tensor gathered(Ctx& ctx, const Parallel& p, Tensor dx) {
@@ -114,17 +128,22 @@ void block_forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tenso
 }
 
 void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Block<Tensor>& g, Tensor dx,
-                    const Sequences& seqs, Saved& saved, Recompute level) {
+                    const Sequences& seqs, Saved& saved, Recompute level, BlockLater* later) {
   const Parallel& p = *seqs.parallel;
   const int64_t rows = dx.shape[0], T = rows * p.shards(), D = c.hidden_size, F = c.intermediate_size;
   const auto eps = static_cast<float>(c.rms_norm_eps);
   const DType act = dx.dtype;
   ScratchScope scope(*ctx.scratch);
+  Arena& keep = later ? *later->arena : *ctx.scratch;
 
   Saved s = saved;
   if (level == Recompute::kFull) {
     s = alloc_saved(*ctx.scratch, c, T, act, Recompute::kNone, p);
     s.x = saved.x;
+    if (later) {
+      s.attn = keep.alloc(act, {T, c.num_heads * c.hd()}), s.act = keep.alloc(act, {T, F});
+      s.h1 = keep.alloc(act, {T, D}), s.h2 = keep.alloc(act, {T, D});
+    }
     ScratchScope inner(*ctx.scratch);
     Tensor out = ctx.scratch->alloc(act, {rows, D});
     forward(ctx, c, w, out, seqs, s);
@@ -132,41 +151,63 @@ void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Bloc
 
   // Feed-forward: out = mid + w2 (silu(w1 h2) * (w3 h2)), h2 = norm(mid). dx holds d out, becomes d mid.
   Tensor h2 = s.h2;
-  if (!h2) norm_and_gather(ctx, p, h2 = ctx.scratch->alloc(act, {T, D}), {}, s.mid, w.ffn_norm, eps);
+  if (!h2) norm_and_gather(ctx, p, h2 = keep.alloc(act, {T, D}), {}, s.mid, w.ffn_norm, eps);
   Tensor a = s.act;
-  if (!a) swiglu(ctx, a = ctx.scratch->alloc(act, {T, F}), s.gate, s.up);
+  if (!a) swiglu(ctx, a = keep.alloc(act, {T, F}), s.gate, s.up);
   {
     ScratchScope inner(*ctx.scratch);
-    Tensor da = ctx.scratch->alloc(act, {T, F}), dgate = ctx.scratch->alloc(act, {T, F}),
-           dup = ctx.scratch->alloc(act, {T, F});
-    Tensor dh = ctx.scratch->alloc(act, {T, D}), dout = gathered(ctx, p, dx);
-    linear_dw(ctx, g.w2, dout, a);
+    Tensor da = ctx.scratch->alloc(act, {T, F}), dgate = keep.alloc(act, {T, F}), dup = keep.alloc(act, {T, F});
+    Tensor dh = ctx.scratch->alloc(act, {T, D}), dout = later ? kept(p, dx, keep) : gathered(ctx, p, dx);
+    if (!later) linear_dw(ctx, g.w2, dout, a);
     linear_dx(ctx, da, dout, w.w2);
     swiglu_backward(ctx, dgate, dup, da, s.gate, s.up);
-    linear_dw(ctx, g.w1, dgate, h2);
-    linear_dw(ctx, g.w3, dup, h2);
+    if (!later) {
+      linear_dw(ctx, g.w1, dgate, h2);
+      linear_dw(ctx, g.w3, dup, h2);
+    }
     linear_dx(ctx, dh, dgate, w.w1);
     linear_dx(ctx, dh, dup, w.w3, true);
     p.sum(dh);
-    rmsnorm_backward(ctx, dx, g.ffn_norm, p.mine(dh), s.mid, w.ffn_norm, s.rstd2);
+    if (later) later->dout = dout, later->act = a, later->dgate = dgate, later->dup = dup, later->h2 = h2;
+    Tensor dnorm = later ? later->dffn_norm = zeros(ctx, keep, D) : g.ffn_norm;
+    rmsnorm_backward(ctx, dx, dnorm, p.mine(dh), s.mid, w.ffn_norm, s.rstd2);
   }
 
   // Attention: mid = x + wo attention(rope(wqkv h1 + b)) + b, h1 = norm(x). dx holds d mid, becomes d x.
   Tensor h1 = s.h1;
-  if (!h1) norm_and_gather(ctx, p, h1 = ctx.scratch->alloc(act, {T, D}), {}, s.x, w.attention_norm, eps);
-  Tensor dattn = ctx.scratch->alloc(act, {T, c.num_heads * c.hd()}),
-         dqkv = ctx.scratch->alloc(act, {T, c.heads().row()});
-  Tensor dh = ctx.scratch->alloc(act, {T, D}), dmid = gathered(ctx, p, dx);
-  if (c.wo_bias) add_bias_backward(ctx, g.wo_bias, dx);
-  linear_dw(ctx, g.wo, dmid, s.attn);
+  if (!h1) norm_and_gather(ctx, p, h1 = keep.alloc(act, {T, D}), {}, s.x, w.attention_norm, eps);
+  Tensor dattn = ctx.scratch->alloc(act, {T, c.num_heads * c.hd()}), dqkv = keep.alloc(act, {T, c.heads().row()});
+  Tensor dh = ctx.scratch->alloc(act, {T, D}), dmid = later ? kept(p, dx, keep) : gathered(ctx, p, dx);
+  if (!later) {
+    if (c.wo_bias) add_bias_backward(ctx, g.wo_bias, dx);
+    linear_dw(ctx, g.wo, dmid, s.attn);
+  }
   linear_dx(ctx, dattn, dmid, w.wo);
   attention_backward(ctx, dqkv, dattn, s.attn, s.lse, s.qkv, c.heads(), std::get<PackedSeqs>(seqs.layout));
   rope(ctx, dqkv, seqs.positions, seqs.rope_table, c.heads(), true);
-  if (c.qkv_bias) add_bias_backward(ctx, g.wqkv_bias, dqkv);
-  linear_dw(ctx, g.wqkv, dqkv, h1);
+  if (!later) {
+    if (c.qkv_bias) add_bias_backward(ctx, g.wqkv_bias, dqkv);
+    linear_dw(ctx, g.wqkv, dqkv, h1);
+  }
   linear_dx(ctx, dh, dqkv, w.wqkv);
   p.sum(dh);
-  rmsnorm_backward(ctx, dx, g.attention_norm, p.mine(dh), s.x, w.attention_norm, s.rstd1);
+  if (later)
+    later->dmid = dmid, later->dmid_rows = p.mine(dmid), later->attn = s.attn, later->dqkv = dqkv, later->h1 = h1;
+  Tensor dnorm = later ? later->dattention_norm = zeros(ctx, keep, D) : g.attention_norm;
+  rmsnorm_backward(ctx, dx, dnorm, p.mine(dh), s.x, w.attention_norm, s.rstd1);
+}
+
+// The same products in the same order as above.
+void block_backward_later(Ctx& ctx, const ModelConfig& c, Block<Tensor>& g, const BlockLater& l) {
+  linear_dw(ctx, g.w2, l.dout, l.act);
+  linear_dw(ctx, g.w1, l.dgate, l.h2);
+  linear_dw(ctx, g.w3, l.dup, l.h2);
+  add(ctx, g.ffn_norm, l.dffn_norm);
+  if (c.wo_bias) add_bias_backward(ctx, g.wo_bias, l.dmid_rows);
+  linear_dw(ctx, g.wo, l.dmid, l.attn);
+  if (c.qkv_bias) add_bias_backward(ctx, g.wqkv_bias, l.dqkv);
+  linear_dw(ctx, g.wqkv, l.dqkv, l.h1);
+  add(ctx, g.attention_norm, l.dattention_norm);
 }
 
 }  // namespace puyu

@@ -38,8 +38,20 @@ void block_forward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Tenso
 // A gradient of all tokens from one of this rank's rows: dx itself where each rank has all, else ctx.scratch.
 Tensor gathered(Ctx& ctx, const Parallel& parallel, Tensor dx);
 
-// dx: gradient of the block's output in, of its input out. grads +=.
+// The gradients of a block's weights, put off (zero-bubble pipelines, Qi et al. 2023): what their products need, from
+// `arena` where it would else be overwritten.
+struct BlockLater {
+  Arena* arena = nullptr;
+  Tensor dout, act, dgate, dup, h2, dmid, attn, dqkv, h1;  // act [T, …]
+  Tensor dmid_rows;                                        // of dmid this rank's
+  Tensor dattention_norm, dffn_norm;                       // f32 [D], done already
+};
+
+// dx: gradient of the block's output in, of its input out. grads +=; later: they stay as they are until
+// block_backward_later().
 void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Block<Tensor>& grads, Tensor dx,
-                    const Sequences& seqs, Saved& saved, Recompute level);
+                    const Sequences& seqs, Saved& saved, Recompute level, BlockLater* later = nullptr);
+// grads +=.
+void block_backward_later(Ctx& ctx, const ModelConfig& c, Block<Tensor>& grads, const BlockLater& later);
 
 }  // namespace puyu

@@ -37,22 +37,6 @@ std::vector<int32_t> own_ids(const Parallel& p, const int32_t* ids, int64_t T, i
   return out;
 }
 
-// x = this rank's rows of the embedding.
-void embed(Ctx& ctx, const Parallel& p, Tensor x, Tensor table, const int32_t* ids, int64_t T) {
-  if (p.ranks() == 1) return embedding(ctx, x, table, ids);
-  ScratchScope scope(*ctx.scratch);
-  Tensor part = ctx.scratch->alloc(x.dtype, {T, x.shape[1]});
-  embedding(ctx, part, table, own_ids(p, ids, T, table.shape[0]).data());
-  p.sum(part);
-  std::memcpy(x.data, p.mine(part).data, static_cast<size_t>(x.nbytes()));
-}
-
-void embed_backward(Ctx& ctx, const Parallel& p, Tensor dtable, Tensor dx, const int32_t* ids) {
-  if (p.ranks() == 1) return embedding_backward(ctx, dtable, dx, ids);
-  Tensor all = gathered(ctx, p, dx);
-  embedding_backward(ctx, dtable, all, own_ids(p, ids, all.shape[0], dtable.shape[0]).data());
-}
-
 }  // namespace
 
 void walk_parts(PartWatch& watch, const ModelConfig& c, bool backward) {
@@ -68,6 +52,82 @@ Tensor model_forward(Ctx& ctx, Arena& arena, Weights& w, const int32_t* ids, int
   return model_forward(ctx, arena, w.config, w.use(), w.compute, ids, T, seqs, pass, level, watch);
 }
 
+// x = this rank's rows of the embedding.
+void embed_forward(Ctx& ctx, const Model<Tensor>& m, Tensor x, const int32_t* ids, int64_t T, const Sequences& seqs,
+                   PartWatch& watch) {
+  const Parallel& p = *seqs.parallel;
+  watch.enter(0, Use::kForward);
+  const Tensor table = m.tok_embeddings;
+  if (p.ranks() == 1) {
+    embedding(ctx, x, table, ids);
+  } else {
+    ScratchScope scope(*ctx.scratch);
+    Tensor part = ctx.scratch->alloc(x.dtype, {T, x.shape[1]});
+    embedding(ctx, part, table, own_ids(p, ids, T, table.shape[0]).data());
+    p.sum(part);
+    std::memcpy(x.data, p.mine(part).data, static_cast<size_t>(x.nbytes()));
+  }
+  watch.leave(0, Use::kForward);
+}
+
+void embed_backward(Ctx& ctx, Model<Tensor>& grads, Tensor dx, const int32_t* ids, const Sequences& seqs,
+                    PartWatch& watch) {
+  const Parallel& p = *seqs.parallel;
+  watch.enter(0, Use::kBackward);
+  const Tensor dtable = grads.tok_embeddings;
+  if (p.ranks() == 1) {
+    embedding_backward(ctx, dtable, dx, ids);
+  } else {
+    ScratchScope scope(*ctx.scratch);
+    Tensor all = gathered(ctx, p, dx);
+    embedding_backward(ctx, dtable, all, own_ids(p, ids, all.shape[0], dtable.shape[0]).data());
+  }
+  watch.leave(0, Use::kBackward);
+}
+
+void blocks_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<Tensor>& m, int64_t begin, int64_t end,
+                    Tensor x, int64_t T, const Sequences& seqs, std::vector<Saved>* saved, Recompute level,
+                    PartWatch& watch) {
+  if (saved) saved->clear();
+  for (int64_t i = begin; i < end; ++i) {
+    Saved* s = saved ? &saved->emplace_back(alloc_saved(arena, c, T, x.dtype, level, *seqs.parallel)) : nullptr;
+    watch.enter(i + 1, Use::kForward);
+    block_forward(ctx, c, m.layers[static_cast<size_t>(i)], x, seqs, s);
+    watch.leave(i + 1, Use::kForward);
+  }
+}
+
+void blocks_backward(Ctx& ctx, const ModelConfig& c, const Model<Tensor>& m, Model<Tensor>& grads, int64_t end,
+                     Tensor dx, const Sequences& seqs, std::vector<Saved>& saved, Recompute level,
+                     std::vector<BlockLater>* later, PartWatch& watch) {
+  const Use use = later ? Use::kInputs : Use::kBackward;
+  for (size_t i = saved.size(); i-- > 0;) {
+    const auto block = static_cast<size_t>(end) - saved.size() + i;
+    const auto part = static_cast<int64_t>(block) + 1;
+    watch.enter(part, use);
+    block_backward(ctx, c, m.layers[block], grads.layers[block], dx, seqs, saved[i], level,
+                   later ? &(*later)[i] : nullptr);
+    watch.leave(part, use);
+  }
+}
+
+void norm_forward(Ctx& ctx, const ModelConfig& c, const Model<Tensor>& m, Tensor hidden, Tensor rstd, Tensor x,
+                  const Sequences& seqs, Use use, PartWatch& watch) {
+  const Parallel& p = *seqs.parallel;
+  watch.enter(c.num_layers + 1, use);
+  rmsnorm(ctx, p.mine(hidden), rstd, x, m.norm, static_cast<float>(c.rms_norm_eps));
+  p.gather(hidden);
+}
+
+void norm_backward(Ctx& ctx, const ModelConfig& c, const Model<Tensor>& m, Model<Tensor>& grads, Tensor dx,
+                   Tensor dhidden, Tensor rstd, Tensor x, const Sequences& seqs, PartWatch& watch) {
+  const Parallel& p = *seqs.parallel;
+  fill(ctx, dx, 0);
+  p.sum(dhidden);
+  rmsnorm_backward(ctx, dx, grads.norm, p.mine(dhidden), x, m.norm, rstd);
+  watch.leave(c.num_layers + 1, Use::kBackward);
+}
+
 Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<Tensor>& m, DType act,
                      const int32_t* ids, int64_t T, const Sequences& seqs, Pass* pass, Recompute level,
                      PartWatch* watcher) {
@@ -76,21 +136,11 @@ Tensor model_forward(Ctx& ctx, Arena& arena, const ModelConfig& c, const Model<T
   const int64_t rows = T / p.shards();
   CHECK(rows * p.shards() == T);
   Tensor x = arena.alloc(act, {rows, c.hidden_size}), hidden = arena.alloc(act, {T, c.hidden_size});
-  watch.enter(0, Use::kForward);
-  embed(ctx, p, x, m.tok_embeddings, ids, T);
-  watch.leave(0, Use::kForward);
-  if (pass) pass->layers.clear();
-  int64_t part = 1;
-  for (const auto& layer : m.layers) {
-    Saved* s = pass ? &pass->layers.emplace_back(alloc_saved(arena, c, T, act, level, p)) : nullptr;
-    watch.enter(part, Use::kForward);
-    block_forward(ctx, c, layer, x, seqs, s);
-    watch.leave(part++, Use::kForward);
-  }
+  embed_forward(ctx, m, x, ids, T, seqs, watch);
+  blocks_forward(ctx, arena, c, m, 0, static_cast<int64_t>(m.layers.size()), x, T, seqs, pass ? &pass->layers : nullptr,
+                 level, watch);
   Tensor rstd = pass ? arena.alloc(DType::kF32, {rows}) : Tensor{};
-  watch.enter(part, pass ? Use::kBackward : Use::kForward);
-  rmsnorm(ctx, p.mine(hidden), rstd, x, m.norm, static_cast<float>(c.rms_norm_eps));
-  p.gather(hidden);
+  norm_forward(ctx, c, m, hidden, rstd, x, seqs, pass ? Use::kBackward : Use::kForward, watch);
   if (pass) pass->last = x, pass->rstd = rstd, pass->hidden = hidden;
   return hidden;
 }
@@ -100,22 +150,12 @@ void model_backward(Ctx& ctx, Weights& w, Model<Tensor>& grads, Tensor dhidden, 
   PartWatch& watch = or_unwatched(watcher);
   const ModelConfig& c = w.config;
   Model<Tensor>& m = w.use();
-  const Parallel& p = *seqs.parallel;
   ScratchScope scope(*ctx.scratch);
   Tensor dx = ctx.scratch->alloc(w.compute, {pass.last.shape[0], c.hidden_size});
-  fill(ctx, dx, 0);
-  p.sum(dhidden);
-  rmsnorm_backward(ctx, dx, grads.norm, p.mine(dhidden), pass.last, m.norm, pass.rstd);
-  watch.leave(c.num_layers + 1, Use::kBackward);
-  for (size_t i = m.layers.size(); i-- > 0;) {
-    const auto part = static_cast<int64_t>(i) + 1;
-    watch.enter(part, Use::kBackward);
-    block_backward(ctx, c, m.layers[i], grads.layers[i], dx, seqs, pass.layers[i], level);
-    watch.leave(part, Use::kBackward);
-  }
-  watch.enter(0, Use::kBackward);
-  embed_backward(ctx, p, grads.tok_embeddings, dx, ids);
-  watch.leave(0, Use::kBackward);
+  norm_backward(ctx, c, m, grads, dx, dhidden, pass.rstd, pass.last, seqs, watch);
+  blocks_backward(ctx, c, m, grads, static_cast<int64_t>(m.layers.size()), dx, seqs, pass.layers, level, nullptr,
+                  watch);
+  embed_backward(ctx, grads, dx, ids, seqs, watch);
 }
 
 }  // namespace puyu

@@ -43,6 +43,13 @@ TrainState state_from_json(const Json& j) {
   s.step = j.at("step").as_int(), s.phase = j.at("phase").as_int();
   s.optimizer_step = j.at("optimizer_step").as_int(), s.consumed_tokens = j.at("consumed_tokens").as_int();
   s.skipped = j.at("skipped").as_int(), s.skipped_in_a_row = j.at("skipped_in_a_row").as_int();
+  // Checkpoints of earlier versions have none of these.
+  s.rollbacks = j.get("rollbacks", int64_t{0});
+  if (const Json* list = j.find("skip_steps"))
+    for (const Json& step : list->as_array()) s.skip_steps.push_back(step.as_int());
+  for (auto [key, to] : {std::pair{"recent_loss", &s.guard.loss}, {"recent_norm", &s.guard.norm}})
+    if (const Json* list = j.find(key))
+      for (const Json& v : list->as_array()) to->push_back(v.as_double());
   for (const Json& source : j.at("loader").as_array()) s.loader.push_back(source_from_json(source));
   s.tokenizer_fingerprint = j.at("tokenizer_fingerprint").as_string();
   s.data_fingerprint = j.at("data_fingerprint").as_string();

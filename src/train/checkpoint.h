@@ -19,12 +19,17 @@ struct TrainState {
   int64_t optimizer_step = 0;  // applied updates; skipped steps do not count
   int64_t consumed_tokens = 0;
   int64_t skipped = 0, skipped_in_a_row = 0;
+  int64_t rollbacks = 0;
+  std::vector<int64_t> skip_steps;  // whose batches are left out, besides the options': what rollbacks found
+  GuardMemory guard;
   std::vector<SourceState> loader;
   std::string tokenizer_fingerprint, data_fingerprint;  // hexadecimal
   template <class F>
   void fields(F&& f) {
     f("step", step, ""), f("phase", phase, ""), f("optimizer_step", optimizer_step, "");
     f("consumed_tokens", consumed_tokens, ""), f("skipped", skipped, "");
+    f("rollbacks", rollbacks, ""), f("skip_steps", skip_steps, ""), f("recent_loss", guard.loss, "");
+    f("recent_norm", guard.norm, "");
     f("skipped_in_a_row", skipped_in_a_row, ""), f("loader", loader, "");
     f("tokenizer_fingerprint", tokenizer_fingerprint, ""), f("data_fingerprint", data_fingerprint, "");
   }

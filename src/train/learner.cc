@@ -1,6 +1,7 @@
 #include "train/learner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "base/error.h"
@@ -10,6 +11,8 @@ namespace puyu {
 namespace {
 
 constexpr int64_t kReserve = int64_t{1} << 40;  // address space, not memory
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Sequences of one token each, with nothing to predict: they change nothing but the number of tokens.
 Batch filled(const Batch& b, int64_t n) {
@@ -36,7 +39,7 @@ Learner::Learner(Zero state, OptimizerOptions options, Recompute recompute)
   scratch_ = std::make_unique<Arena>("scratch", kReserve);
   ctx_ = {Device::kCpu, scratch_.get()};
   if (state_.ranks().tensor().size() > 1) tensor_ = std::make_unique<TensorParallel>(state_.ranks());
-  CHECK(!tensor_ || weights().head == Head::kLanguage);
+  CHECK((!tensor_ && !state_.ranks().splits_depth()) || weights().head == Head::kLanguage);
 }
 
 void Learner::set_rope_theta(double theta) { weights().config.rope_theta = theta; }
@@ -63,6 +66,11 @@ int64_t Learner::filling(int64_t tokens) const {
   return (unit - tokens % unit) % unit;
 }
 
+Learner::Filled Learner::filled_up(const Batch& b, std::span<const int32_t> target) const {
+  const int64_t n = filling(b.tokens());
+  return {filled(b, n), filled<int32_t>(target, n, -1)};
+}
+
 void Learner::cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,
                             const float* coef) {
   if (tensor_)
@@ -87,20 +95,26 @@ Tensor Learner::forward(const Batch& b, Pass* pass) {
                        &state_);
 }
 
-LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef) {
-  return accumulate(b, target, coef, nullptr);
+LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
+                              TokenResults* each) {
+  return accumulate(b, target, coef, nullptr, each);
 }
 LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, const CoefFn& f) {
-  return accumulate(b, target, {}, &f);
+  return accumulate(b, target, {}, &f, nullptr);
 }
 
 LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
-                           const CoefFn* f) {
+                           const CoefFn* f, TokenResults* each) {
   const int64_t T = b.tokens();
+  const double begin = now();
   CHECK(static_cast<int64_t>(target.size()) == T && (f || static_cast<int64_t>(coef.size()) == T) &&
-        state_.trainable() && !(f && tensor_));
-  if (const int64_t n = filling(T); n > 0)
-    return accumulate(filled(b, n), filled<int32_t>(target, n, -1), filled<float>(coef, n, 0), nullptr);
+        state_.trainable() && !(f && tensor_) && !state_.ranks().splits_depth());
+  if (const int64_t n = filling(T); n > 0) {
+    const LmSums all =
+        accumulate(filled(b, n), filled<int32_t>(target, n, -1), filled<float>(coef, n, 0), nullptr, each);
+    if (each) each->logp.resize(target.size()), each->correct.resize(target.size());
+    return all;
+  }
   ScratchScope scope(*activations_);
   Weights& w = weights();
   Pass pass;
@@ -114,8 +128,14 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
     coef = computed;
   }
   Model<Tensor>& g = gradients();
-  cross_entropy({logp, {}, correct}, dh, w.config.tie_embeddings ? g.tok_embeddings : g.output, h, target, coef.data());
+  cross_entropy({logp, {}, correct}, dh, head_gradient(), h, target, coef.data());
+  const double middle = now();
   model_backward(ctx_, w, g, dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
+  forward_seconds_ += middle - begin, backward_seconds_ += now() - middle;
+  if (each) {
+    each->logp.assign(logp.as<float>(), logp.as<float>() + T);
+    each->correct.assign(correct.as<int32_t>(), correct.as<int32_t>() + T);
+  }
   return sums(target, logp.as<float>(), correct.as<int32_t>());
 }
 
@@ -170,19 +190,30 @@ void Learner::accumulate_values(const Batch& b, const CoefFn& f, const SideLoss*
   model_backward(ctx_, w, gradients(), dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
 }
 
-StepResult Learner::apply(double lr) {
+StepResult Learner::measure() {
   CHECK(state_.trainable());
-  const double ss = state_.squared_norm();
-  StepResult r{std::sqrt(ss), !std::isfinite(ss)};
-  if (!r.skipped) {
-    const double limit = options_.clip_grad_norm;
-    const double scale = limit > 0 && r.grad_norm > limit ? limit / r.grad_norm : 1.0;
-    ++step_;
-    state_.update({static_cast<float>(lr), static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
-                   static_cast<float>(options_.eps), static_cast<float>(options_.weight_decay),
-                   static_cast<float>(scale), step_});
-  }
+  const GradientSquares squares = state_.squared_norms();
+  StepResult r{std::sqrt(squares.all), {}, !std::isfinite(squares.all)};
+  for (size_t i = 0; i < kGradientGroups; ++i) r.group_norms[i] = std::sqrt(squares.groups[i]);
+  return r;
+}
+
+void Learner::update(double lr, const StepResult& r) {
+  const double limit = options_.clip_grad_norm;
+  const double scale = limit > 0 && r.grad_norm > limit ? limit / r.grad_norm : 1.0;
+  ++step_;
+  state_.update({static_cast<float>(lr), static_cast<float>(options_.beta1), static_cast<float>(options_.beta2),
+                 static_cast<float>(options_.eps), static_cast<float>(options_.weight_decay), static_cast<float>(scale),
+                 step_});
   state_.zero_gradients();
+}
+
+StepResult Learner::apply(double lr) {
+  const StepResult r = measure();
+  if (r.skipped)
+    discard();
+  else
+    update(lr, r);
   return r;
 }
 

@@ -2,7 +2,8 @@
 // modelling and PPO share. accumulate_*() run forward and backward on one micro-batch and add to the gradients;
 // apply() clips, updates and zeroes. Losses are linear in log-probs or values once their coefficients are known, so
 // each algorithm only computes coefficients. With several ranks (train/zero.h) each accumulates its own micro-batches,
-// and all go through the same number of rounds a step; tensor ranks all accumulate the same micro-batch.
+// and all go through the same number of rounds a step; tensor ranks all accumulate the same micro-batch. Pipeline ranks
+// accumulate through train/pipeline.h, and apply() as all.
 #pragma once
 #include <functional>
 #include <map>
@@ -28,8 +29,8 @@ struct OptimizerOptions {
   }
 };
 
-// Of tensor ranks, which all see the same tokens, the first counts them and the others have zeros: the sums over all
-// ranks are those of one.
+// Of tensor ranks, which all see the same tokens, the first counts them and the others have zeros, and of pipeline
+// ranks the last one: the sums over all ranks are those of one.
 struct LmSums {
   double logp = 0;                  // sum of log p(target) over counted tokens
   double entropy = 0;               // sum of the predictive entropy, when asked for
@@ -38,7 +39,14 @@ struct LmSums {
 
 struct StepResult {
   double grad_norm = 0;
-  bool skipped = false;  // the norm was inf or NaN: weights unchanged
+  std::array<double, kGradientGroups> group_norms{};  // in the order of gradient_group_name()
+  bool skipped = false;                               // the norm was inf or NaN: weights unchanged
+};
+
+// What was found at each token of a batch; where target < 0 nothing that counts.
+struct TokenResults {
+  std::vector<float> logp;
+  std::vector<int32_t> correct;
 };
 
 // A language loss beside a value head: gradient of sum_t coef[t] * log p(target[t]) through a language head [V, D] that
@@ -56,7 +64,9 @@ class Learner {
   Learner(Zero state, OptimizerOptions options, Recompute recompute);
 
   // Gradient of sum_t coef[t] * log p(target[t]). target < 0: not counted. Minimising a mean loss: coef = -1 / tokens.
-  LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef);
+  // each: also what was found at each token, alike on all tensor ranks.
+  LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
+                       TokenResults* each = nullptr);
   // The same, coefficients computed from the log-probs [T] by f (PPO); two passes through the head. This, entropies and
   // values are not there for tensor ranks.
   using CoefFn = std::function<void(std::span<const float> logp, std::span<float> coef)>;
@@ -75,11 +85,35 @@ class Learner {
 
   // grad_norm over all gradients, then clip, AdamW, bf16 copy, gradients = 0, step + 1.
   StepResult apply(double lr);
+  // The same in pieces, for who decides between them: measure(), then update() or discard().
+  StepResult measure();
+  void update(double lr, const StepResult& measured);
+  void discard() { state_.zero_gradients(); }
+
+  // Seconds spent since the beginning in accumulate_*(): forward with the loss (and the gradient of its head, which is
+  // computed with it), and backward.
+  double forward_seconds() const { return forward_seconds_; }
+  double backward_seconds() const { return backward_seconds_; }
 
   // RoPE base for what follows (the long-context phase raises it); also stored in the config.
   void set_rope_theta(double theta);
 
-  bool counts_tokens() const { return !tensor_ || tensor_->rank() == 0; }
+  // For train/pipeline.h, which runs the model in pieces.
+  // Tokens and targets, filled up to a number that the tensor ranks can split with such as predict nothing.
+  struct Filled {
+    Batch batch;
+    std::vector<int32_t> target;
+  };
+  Filled filled_up(const Batch& b, std::span<const int32_t> target) const;
+  Sequences sequences(const Batch& b);
+  // As fused_cross_entropy (kernels.h), with the head that is there; of tensor ranks each has its part of dx.
+  void cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,
+                     const float* coef);
+  LmSums sums(std::span<const int32_t> target, const float* logp, const int32_t* correct) const;
+  Tensor head_gradient() { return weights().config.tie_embeddings ? gradients().tok_embeddings : gradients().output; }
+  Arena& activations() { return *activations_; }
+
+  bool counts_tokens() const { return (!tensor_ || tensor_->rank() == 0) && state_.ranks().last_stage(); }
   double wait_seconds() const { return state_.wait_seconds() + (tensor_ ? tensor_->wait_seconds() : 0); }
   Zero& state() { return state_; }
   Weights& weights() { return state_.weights(); }
@@ -91,14 +125,11 @@ class Learner {
   std::vector<std::pair<std::string, int64_t>> memory() const;  // bytes of each part of this rank's memory, peaks
 
  private:
-  Sequences sequences(const Batch& b);
   Tensor forward(const Batch& b, Pass* pass);
   int64_t filling(int64_t tokens) const;
-  void cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,
-                     const float* coef);
-  LmSums sums(std::span<const int32_t> target, const float* logp, const int32_t* correct) const;
   void leave_head() { state_.leave(state_.weights().config.num_layers + 1, Use::kForward); }
-  LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f);
+  LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f,
+                    TokenResults* each);
 
   Zero state_;
   std::unique_ptr<TensorParallel> tensor_;  // none: one rank has all of each block
@@ -109,6 +140,7 @@ class Learner {
   Tensor rope_table_;
   double rope_theta_ = 0;
   int64_t step_ = 0;
+  double forward_seconds_ = 0, backward_seconds_ = 0;
 };
 
 }  // namespace puyu

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <variant>
 
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "data/internevo.h"
 
 namespace puyu {
 namespace {
@@ -17,12 +19,31 @@ struct Piece {
   int64_t begin, end;
 };
 
+// A file of documents. Ids that carry no loss come as ~id.
+using TokenFile = std::variant<ShardReader, InternEvoReader>;
+
+TokenFile open_tokens(const std::string& path, bool verify) {
+  if (is_internevo_data(path)) return TokenFile(std::in_place_type<InternEvoReader>, path, verify);
+  return TokenFile(std::in_place_type<ShardReader>, path, verify);
+}
+// 0: the file does not say.
+uint64_t tokenizer_of(const TokenFile& f) {
+  const auto* shard = std::get_if<ShardReader>(&f);
+  return shard ? shard->tokenizer_fingerprint() : 0;
+}
+int64_t source_of(const TokenFile& f, int64_t doc) {
+  const auto* shard = std::get_if<ShardReader>(&f);
+  return shard ? shard->source(doc) : 0;
+}
+
 std::vector<std::string> shard_files(const std::string& path) {
   if (!is_directory(path)) return {path};
   std::vector<std::string> out;
   for (const std::string& f : list_files(path))
-    if (is_token_shard(f)) out.push_back(f);
-  if (out.empty()) fail("[loader] ", path, ": no token shards in this folder; 'puyu data run' makes them");
+    if (is_token_shard(f) || is_internevo_data(f)) out.push_back(f);
+  if (out.empty())
+    fail("[loader] ", path, ": no token shards (nor .bin files with .bin.meta) in this folder; ",
+         "'puyu data run' makes shards");
   return out;
 }
 
@@ -30,7 +51,7 @@ std::vector<std::string> shard_files(const std::string& path) {
 
 struct Loader::Source {
   std::string name;
-  std::vector<ShardReader> shards;
+  std::vector<TokenFile> shards;
   std::vector<Piece> pieces;
   std::vector<uint32_t> order;  // of the pieces, in order_epoch
   int64_t order_epoch = -1, documents = 0, tokens = 0;
@@ -57,20 +78,24 @@ Loader::Loader(Loader&&) noexcept = default;
 
 Loader::Loader(const std::vector<DataSource>& sources, uint64_t seed, int64_t longest, bool verify) : seed_(seed) {
   CHECK(longest > 0);
-  bool first = true;
+  std::string known;  // the file that said which tokenizer
   for (const DataSource& d : sources) {
     Source& s = sources_.emplace_back();
     s.name = d.name.empty() ? d.path : d.name;
     s.weight = d.weight;
     for (const std::string& path : shard_files(d.path)) {
-      const ShardReader& shard = s.shards.emplace_back(path, verify);
-      if (!first && shard.tokenizer_fingerprint() != tokenizer_)
-        fail("[loader] ", path, ": made with another tokenizer than ", sources_[0].shards[0].path(),
-             "; tokenise all data with one tokenizer");
-      first = false, tokenizer_ = shard.tokenizer_fingerprint();
-      for (int64_t i = 0; i < shard.documents(); ++i)
-        if (d.source < 0 || shard.source(i) == d.source)
-          s.add(static_cast<uint32_t>(s.shards.size() - 1), shard.begin(i), shard.end(i), longest);
+      const TokenFile& file = s.shards.emplace_back(open_tokens(path, verify));
+      const uint64_t tokenizer = tokenizer_of(file);
+      if (tokenizer != 0 && tokenizer_ != 0 && tokenizer != tokenizer_)
+        fail("[loader] ", path, ": made with another tokenizer than ", known, "; tokenise all data with one tokenizer");
+      if (tokenizer != 0) tokenizer_ = tokenizer, known = path;
+      std::visit(
+          [&](const auto& docs) {
+            for (int64_t i = 0; i < docs.documents(); ++i)
+              if (d.source < 0 || source_of(file, i) == d.source)
+                s.add(static_cast<uint32_t>(s.shards.size() - 1), docs.begin(i), docs.end(i), longest);
+          },
+          file);
     }
     if (s.pieces.empty()) fail("[loader] ", d.path, ": no documents with source ", d.source);
   }
@@ -110,11 +135,16 @@ MicroBatch Loader::read(int64_t tokens, int64_t seq_len) {
     const int64_t length = piece.end - piece.begin, n = std::min({length - s.offset, seq_len, left});
     const bool done = s.offset + n == length, ends = done && piece.last;
     ids.resize(static_cast<size_t>(n + !ends));
-    source.shards[piece.shard].read(piece.begin + s.offset, n + !ends, ids.data());
+    std::visit([&](const auto& docs) { docs.read(piece.begin + s.offset, n + !ends, ids.data()); },
+               source.shards[piece.shard]);
     if (ends) ids.push_back(-1);
+    for (size_t t = 1; t < ids.size(); ++t) {
+      m.target.push_back(std::max(ids[t], -1));
+      m.counted += ids[t] >= 0;
+    }
+    for (int32_t& id : ids) id = id < 0 ? ~id : id;
     m.batch.add(ids.data(), n);
-    m.target.insert(m.target.end(), ids.begin() + 1, ids.end());
-    m.counted += n - ends;
+    m.source.push_back(i);
     s.offset += n, s.seen += n, s.taken += n, left -= n;
     if (done) s.offset = 0, ++s.index;
     if (s.index == static_cast<int64_t>(source.pieces.size())) s.index = 0, ++s.epoch;
@@ -144,6 +174,7 @@ StepShare Loader::next_share(int64_t batch_tokens, int64_t seq_len, int64_t micr
     if (full) out.micros.emplace_back();
     MicroBatch& m = out.micros.back();
     m.batch.add(all.batch.ids.data() + begin, n);
+    m.source.push_back(all.source[i]);
     m.target.insert(m.target.end(), all.target.begin() + begin, all.target.begin() + begin + n);
     for (int64_t t = begin; t < begin + n; ++t) m.counted += all.target[static_cast<size_t>(t)] >= 0;
   }
@@ -183,6 +214,23 @@ uint64_t Loader::fingerprint() const {
 int64_t Loader::tokens() const {
   return std::accumulate(sources_.begin(), sources_.end(), int64_t{0},
                          [](int64_t n, const Source& s) { return n + s.tokens; });
+}
+
+int64_t Loader::largest_id() const {
+  int64_t most = 0;
+  std::vector<int32_t> ids;
+  constexpr int64_t kPiece = 1 << 16;
+  for (const Source& s : sources_)
+    for (const TokenFile& file : s.shards) {
+      if (const auto* lines = std::get_if<InternEvoReader>(&file)) most = std::max<int64_t>(most, lines->largest_id());
+      const auto* shard = std::get_if<ShardReader>(&file);
+      for (int64_t at = 0; shard && at < shard->tokens(); at += kPiece) {
+        ids.resize(static_cast<size_t>(std::min(kPiece, shard->tokens() - at)));
+        shard->read(at, static_cast<int64_t>(ids.size()), ids.data());
+        most = std::max<int64_t>(most, *std::max_element(ids.begin(), ids.end()));
+      }
+    }
+  return most;
 }
 
 }  // namespace puyu

@@ -1,8 +1,8 @@
-// From token shards to micro-batches. A step's samples are a function of seed and step alone: documents of a source,
-// long ones cut into pieces, come in an order shuffled anew each epoch, the source that is furthest behind its share of
-// the tokens comes next, and pieces longer than seq_len are cut there, the rest being that source's next sequence.
-// micro_tokens only says how the step's sequences are grouped, so it changes memory, not the loss, and with several
-// ranks each takes its share of the same sequences. The state is four integers a source.
+// From token shards (and InternEvo's .bin files) to micro-batches. A step's samples are a function of seed and step
+// alone: documents of a source, long ones cut into pieces, come in an order shuffled anew each epoch, the source that
+// is furthest behind its share of the tokens comes next, and pieces longer than seq_len are cut there, the rest being
+// that source's next sequence. micro_tokens only says how the step's sequences are grouped, so it changes memory, not
+// the loss, and with several ranks each takes its share of the same sequences. The state is four integers a source.
 #pragma once
 #include "base/json.h"
 #include "data/shard.h"
@@ -14,6 +14,7 @@ struct MicroBatch {
   Batch batch;
   std::vector<int32_t> target;  // the next token of the document, also across a cut; -1 at the document's end
   int64_t counted = 0;          // targets that are not -1
+  std::vector<size_t> source;   // of each sequence: the number of its data source
 };
 
 // What one rank computes of a step. Ranks go through `rounds` together; one with fewer micro-batches has none in the
@@ -59,9 +60,11 @@ class Loader {
     double epochs;  // tokens read / tokens of the source
   };
   std::vector<Info> info() const;
-  uint64_t tokenizer_fingerprint() const { return tokenizer_; }  // of all shards; Error when they differ
-  uint64_t fingerprint() const;                                  // of the data: names, documents, tokens
+  // Of all shards; Error when they differ. 0: InternEvo's files alone, which do not say.
+  uint64_t tokenizer_fingerprint() const { return tokenizer_; }
+  uint64_t fingerprint() const;  // of the data: names, documents, tokens
   int64_t tokens() const;
+  int64_t largest_id() const;  // of all tokens; reads them all
 
  private:
   struct Source;

@@ -151,6 +151,31 @@ TEST_F(LoaderTest, SourceNumberSelectsDocumentsAndFoldersAreWalked) {
   EXPECT_THROW(Loader({{"", dir + "/data", 1, 9}}, 1, 64), Error);
 }
 
+// InternEvo's files beside a shard: the sign is the mask of the target, never of the input.
+TEST_F(LoaderTest, InternEvosFilesAndTheirMask) {
+  std::filesystem::create_directories(dir + "/cn");
+  write_file(dir + "/cn/a.bin", "{\"tokens\": [11, -12, 13, 14, -15]}\n");
+  std::string meta("\x93NUMPY\x01\x00\x76\x00", 10),
+      header = "{'descr': '<i4', 'fortran_order': False, 'shape': (1, 2), }";
+  header.resize(0x75, ' ');
+  meta += header + "\n";
+  for (int32_t v : {0, 5}) meta.append(reinterpret_cast<const char*>(&v), 4);
+  write_file(dir + "/cn/a.bin.meta", meta);
+  Loader l({{"cn", dir + "/cn", 1, -1}}, 1, 64);
+  EXPECT_EQ(l.largest_id(), 15);
+  EXPECT_EQ(l.tokenizer_fingerprint(), 0u);
+  const auto m = l.next(5, 3, 8);  // cut after three
+  ASSERT_EQ(m.size(), 1u);
+  EXPECT_EQ(m[0].batch.ids, (std::vector<int32_t>{11, 12, 13, 14, 15}));
+  EXPECT_EQ(m[0].target, (std::vector<int32_t>{-1, 13, 14, -1, -1}));
+  EXPECT_EQ(m[0].counted, 2);
+  write_shard(dir + "/cn/b", {{1, 2, 30}}, 7);
+  Loader both({{"cn", dir + "/cn", 1, -1}}, 1, 64);
+  EXPECT_EQ(both.tokens(), 8);
+  EXPECT_EQ(both.largest_id(), 30);
+  EXPECT_EQ(both.tokenizer_fingerprint(), 7u);
+}
+
 TEST_F(LoaderTest, ShardsOfTwoTokenizersAreAnError) {
   write_shard(dir + "/a", {{1, 2}}, 7);
   write_shard(dir + "/b", {{1, 2}}, 8);

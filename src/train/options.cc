@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "train/webhook.h"
 
 namespace puyu {
 namespace {
@@ -43,6 +44,14 @@ void validate_phase(const TrainOptions& o, const PhaseOptions& p, const std::str
   positive(name("weights, their sum").c_str(), sum);
 }
 
+void validate_ramp(const BatchRamp& r) {
+  for (auto [name, v] :
+       {std::pair{"batch_ramp.start", r.start}, {"batch_ramp.increment", r.increment}, {"batch_ramp.every", r.every}}) {
+    if (r.start == 0 && v != 0) fail("[train] ", name, ": batch_ramp.start is not set");
+    if (r.start != 0) positive(name, static_cast<double>(v));
+  }
+}
+
 }  // namespace
 
 void TrainOptions::validate() const {
@@ -67,8 +76,24 @@ void TrainOptions::validate() const {
     not_negative(name, static_cast<double>(v));
   if (!(min_lr_ratio >= 0 && min_lr_ratio <= 1)) fail("[train] min_lr_ratio: expected 0 to 1, got ", min_lr_ratio);
   if (parallel.zero < 0 || parallel.zero > 3) fail("[train] parallel.zero: expected 0, 1, 2 or 3, got ", parallel.zero);
+  one_of("parallel.pipeline_schedule", parallel.pipeline_schedule, {"1f1b", "interleaved", "zb-h1"});
+  const bool interleaved = parallel.pipeline_schedule == "interleaved";
+  if (interleaved ? parallel.pipeline_chunks < 2 : parallel.pipeline_chunks != 1)
+    fail("[train] parallel.pipeline_chunks: expected ", interleaved ? "2 or more" : "1",
+         " with pipeline_schedule = ", parallel.pipeline_schedule, ", got ", parallel.pipeline_chunks,
+         interleaved ? "" : "; several chunks are for pipeline_schedule = interleaved");
   one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp"});
   positive("parallel.patience", parallel.patience);
+  guard.validate();
+  validate_ramp(batch_ramp);
+  parse_step_list(skip_batches, "skip_batches");
+  if (!alert_url.empty()) parse_http_url(alert_url);
+  for (auto [name, v] : {std::pair{"watch.data", watch.data},
+                         {"watch.round", watch.round},
+                         {"watch.optimizer", watch.optimizer},
+                         {"watch.save", watch.save},
+                         {"watch.heartbeat", watch.heartbeat}})
+    not_negative(name, v);
   if (data.empty()) fail("[train] no training data; add a table [[data]] with a path");
   if (phases.empty()) fail("[train] no phases; add a table [[phases]] with steps and seq_len");
   for (const auto* list : {&data, &valid})

@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "comm/mesh.h"
+#include "train/guard.h"
 #include "train/learner.h"
+#include "train/watch.h"
 
 namespace puyu {
 
@@ -48,18 +50,39 @@ struct PhaseOptions {
 // rounding.
 struct ParallelOptions {
   Mesh mesh;
+  std::string pipeline_schedule = "1f1b";
+  int64_t pipeline_chunks = 1;
   std::string tensor_mode = "mtp";
   int64_t zero = 1;
   double patience = 600;
   template <class F>
   void fields(F&& f) {
     mesh.fields(f);
+    f("pipeline_schedule", pipeline_schedule,
+      "order of the micro-batches in the pipeline ranks: 1f1b; interleaved = each rank has pipeline_chunks shorter "
+      "parts "
+      "of the depth: idle for less time, more messages; zb-h1 = gradients of weights wait for idle moments");
+    f("pipeline_chunks", pipeline_chunks, "interleaved: parts of the depth on each pipeline rank, 2 or more; else 1");
     f("tensor_mode", tensor_mode,
       "tensor ranks between the products of a block: mtp = all have every token; msp = each has a share of the tokens; "
       "fsp = as msp, and gathers again in the backward pass: least memory");
     f("zero", zero,
       "what data ranks do not all keep whole: 1 = optimizer state, 2 = gradients too, 3 = weights too; 0 = nothing");
     f("patience", patience, "seconds to wait for another rank before giving up with its number");
+  }
+};
+
+// A batch that grows in the first steps (InternEvo's rampup_batch_size): `start` tokens, `increment` more every `every`
+// steps, until it is the phase's.
+struct BatchRamp {
+  int64_t start = 0;
+  int64_t increment = 0;
+  int64_t every = 0;
+  template <class F>
+  void fields(F&& f) {
+    f("start", start, "tokens of the first steps; 0 = no ramp");
+    f("increment", increment, "tokens added each time");
+    f("every", every, "steps between increments");
   }
 };
 
@@ -91,6 +114,12 @@ struct TrainOptions {
   int64_t stop_at = 0;
   int64_t max_skipped = 10;
   double peak_tflops = 0;
+  BatchRamp batch_ramp;
+  std::string skip_batches;
+  std::string stop_file;
+  std::string alert_url;
+  GuardOptions guard;
+  WatchOptions watch;
   bool verify_data = true;
 
   template <class F>
@@ -119,6 +148,14 @@ struct TrainOptions {
     f("max_skipped", max_skipped, "give up after this many steps in a row with an inf or NaN gradient");
     f("peak_tflops", peak_tflops, "peak of one rank in TFLOP/s, for MFU (puyu bench limits); 0 = print no MFU");
     f("verify_data", verify_data, "check the shards' checksums before the run");
+    f("skip_batches", skip_batches, "steps whose batch is read and left out, as '2-4,10' (1 = the first step)");
+    f("stop_file", stop_file,
+      "a file that stops the run: empty or 'stop' = save and stop, 'save' = save and go on, a number = save and stop "
+      "after that step; empty = RUN/stop");
+    f("alert_url", alert_url, "http URL that gets alerts as JSON by POST; empty = none");
+    f("batch_ramp", batch_ramp, "a smaller batch in the first steps");
+    f("guard", guard, "loss spikes, inf and NaN, odd gradient norms, slow ranks");
+    f("watch", watch, "limits of time, heartbeat");
     f("model", model, "shape of the model");
     f("optimizer", optimizer, "AdamW");
     f("parallel", parallel, "several ranks");

@@ -78,7 +78,7 @@ Refusal batch_refusal(const TrainJob& job, const RankLayout& l) {
   return {};
 }
 
-Refusal state_refusal(const RankLayout& l) {
+Refusal state_refusal(const TrainJob& job, const RankLayout& l) {
   const Group all = gradient_group(l);
   if (l.weight && l.mode != PlanMode::kIsp)
     return {"weight ranks", "weights are split over ranks of their own with isp only; set mode = isp or weight = 0"};
@@ -91,10 +91,8 @@ Refusal state_refusal(const RankLayout& l) {
   if (l.zero_ranks && l.zero_ranks != all.size && l.zero > 1)
     return {"zero ranks", cat("ZeRO ", l.zero, " in groups of ", l.zero_ranks,
                               " is not planned: groups smaller than all are for zero = 1 (ZeRO 1.5)")};
-  if (l.pipeline > 1 && l.zero > 1)
-    return {"zero with pipeline", cat("ZeRO ", l.zero,
-                                      " would move gradients or weights for every micro-batch of every "
-                                      "stage; use zero = 1 with pipeline ranks")};
+  if (l.pipeline > 1 && l.zero > 1 && job.system == System::kInternEvo)
+    return {"zero with pipeline", cat("InternEvo has no ZeRO ", l.zero, " with pipeline ranks; use zero = 1")};
   return {};
 }
 
@@ -126,16 +124,18 @@ Refusal why_not(const TrainJob& job, RankLayout& l, const Cluster& cluster) {
   if (l.pipeline * chunks > c.num_layers)
     return {"blocks", cat("the model's ", c.num_layers, " blocks cannot be split over ", l.pipeline, " pipeline ranks",
                           chunks > 1 ? cat(" of ", chunks, " chunks") : "")};
-  if (l.schedule == Schedule::kInterleaved && (l.chunks < 2 || c.num_layers % (l.pipeline * l.chunks) != 0))
-    return {"chunks", cat("interleaved needs at least 2 chunks that divide ", c.num_layers, " blocks over ", l.pipeline,
-                          " ranks evenly, got ", l.chunks)};
+  const bool even = job.system == System::kPuyu || c.num_layers % (l.pipeline * l.chunks) == 0;
+  if (l.schedule == Schedule::kInterleaved && (l.chunks < 2 || !even))
+    return {"chunks",
+            cat("interleaved needs at least 2 chunks", even ? "" : " that divide ",
+                even ? "" : cat(c.num_layers, " blocks over ", l.pipeline, " ranks evenly"), ", got ", l.chunks)};
   if (l.schedule != Schedule::kOneForwardOneBackward && l.pipeline == 1)
     return {"schedule", cat("schedule ", name_of(l.schedule), " needs pipeline ranks")};
-  if (Refusal r = state_refusal(l)) return r;
+  if (Refusal r = state_refusal(job, l)) return r;
   if (Refusal r = batch_refusal(job, l)) return r;
   if (l.schedule == Schedule::kInterleaved && micro_batches(job, l) % l.pipeline != 0)
-    return {"chunks",
-            cat("interleaved needs micro-batches that ", l.pipeline, " divides, there are ", micro_batches(job, l))};
+    return {"chunks", cat("interleaved is planned for micro-batches that ", l.pipeline, " divides, there are ",
+                          micro_batches(job, l))};
   return {};
 }
 

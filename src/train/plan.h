@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model/block.h"
+#include "train/pipeline_schedule.h"
 #include "train/plan_cluster.h"
 
 namespace puyu {
@@ -15,7 +16,6 @@ namespace puyu {
 // checkpoint), full (whole blocks).
 enum class Again { kNone, kSelective, kKeepAttention, kFull };
 enum class PlanMode { kMtp, kMsp, kFsp, kIsp };  // InternEvo's names
-enum class Schedule { kOneForwardOneBackward, kInterleaved, kZeroBubble };
 // Whose run: what is kept in which type, what is sent in which pieces.
 enum class System { kPuyu, kInternEvo };
 

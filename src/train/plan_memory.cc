@@ -68,27 +68,46 @@ double pieces(double n, int64_t ranks) {
 }
 
 struct Stage {
-  int64_t blocks;
+  int64_t rank, blocks;
+  int64_t largest;  // blocks of its largest chunk: memory of a micro-batch in flight is used again for any chunk
   bool first, last;
 };
+Stage stage_of(const TrainJob& job, const RankLayout& l, int64_t rank) {
+  const Depth depth = depth_of(l);
+  const int64_t layers = job.model.num_layers;
+  return {rank, depth.blocks_of_rank(layers, rank), depth.blocks(layers, rank).size(), rank == 0,
+          rank == l.pipeline - 1};
+}
 
-// Micro-batches whose activations a stage's first rank keeps at most: Narayanan et al. 2021, section 2.2; ZB-H1 as 1F1B
-// (Qi et al. 2023, section 2.3).
-double in_flight(const RankLayout& l, int64_t micros, int64_t stage) {
-  const auto p = static_cast<double>(l.pipeline);
-  double n = p - static_cast<double>(stage);
-  if (l.schedule == Schedule::kInterleaved && l.pipeline > 1) n += (p - 1) / static_cast<double>(l.chunks);
+// Whole micro-batches whose activations a rank keeps at most, by the schedule (most_in_flight() in
+// train/pipeline_schedule.h counts them): Narayanan et al. 2021, section 2.2; ZB-H1 on every rank as many as 1F1B on
+// its first (Qi et al. 2023, section 2.3).
+double in_flight(const RankLayout& l, int64_t micros, int64_t rank) {
+  const auto p = static_cast<double>(l.pipeline), r = static_cast<double>(rank), v = static_cast<double>(l.chunks);
+  double n = p - r;
+  if (l.pipeline > 1 && l.schedule == Schedule::kInterleaved) n = (p * (v - 1) + 2 * (p - r - 1) + 1) / v;
+  if (l.pipeline > 1 && l.schedule == Schedule::kZeroBubble) n = p;
   return std::min(n, static_cast<double>(micros));
 }
 
-MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, const Stage& s, double flying) {
+// Of these, what waits for its weight gradients: one at a time on the first rank, one more on each after it.
+double put_off(const RankLayout& l, int64_t micros, int64_t rank) {
+  if (l.pipeline == 1 || l.schedule != Schedule::kZeroBubble) return 0;
+  return static_cast<double>(std::min(rank + 1, micros));
+}
+
+// Messages between stages: one ahead of its use from above and from below, what is computed, and one on its way.
+constexpr double kStageMessages = 4;
+
+MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, const Stage& s) {
   const ModelConfig& c = job.model;
   const auto split = static_cast<double>(weight_split(l)), a = static_cast<double>(dtype_size(job.dtype)),
              blocks = static_cast<double>(s.blocks);
   const bool own = job.system == System::kPuyu;
   const int64_t Z = state_group(l).size;
   const double block = static_cast<double>(sizes.block()) / split,
-               embeddings = s.first ? static_cast<double>(sizes.embeddings()) / split : 0,
+               embeddings =
+                   s.first || (s.last && c.tie_embeddings) ? static_cast<double>(sizes.embeddings()) / split : 0,
                head = s.last ? static_cast<double>(sizes.head()) / split : 0;
   const double whole = block * blocks + embeddings + head,
                piece = pieces(block, Z) * blocks + pieces(embeddings, Z) + pieces(head, Z);
@@ -109,8 +128,16 @@ MemoryPlan stage_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes, 
 
   const int64_t T = rank_tokens(job, l);
   const double row = static_cast<double>(T * c.hidden_size) * a;
-  m.activations = flying * static_cast<double>(sizes.kept(job, l)) * blocks;
-  m.activations += (s.first ? row : row * flying) + (s.last ? 2 * row + 12 * static_cast<double>(T) : 0);
+  const int64_t micros = micro_batches(job, l);
+  const double flying = in_flight(l, micros, s.rank);
+  const auto chunks = static_cast<double>(depth_of(l).chunks * s.largest);
+  m.activations = flying * static_cast<double>(sizes.kept(job, l)) * chunks;
+  m.activations += put_off(l, micros, s.rank) * static_cast<double>(sizes.later(job, l)) * blocks;
+  m.activations += s.last ? 2 * row + 12 * static_cast<double>(T) : 0;
+  if (own && l.pipeline > 1)
+    m.messages += kStageMessages * row;
+  else
+    m.activations += s.first ? row : row * flying;
   m.work = static_cast<double>(sizes.work(job, l, s.last && own));
   if (s.last && !own)
     m.logits = kInternEvoLogits * static_cast<double>(T * c.vocab_size) /
@@ -143,6 +170,16 @@ int64_t Sizes::kept(const TrainJob& job, const RankLayout& l) {
   if (parts) n -= others * (job.again == Again::kNone || job.again == Again::kSelective ? 2 : 1);
   if (l.mode == PlanMode::kFsp && job.again == Again::kNone) n -= 2 * others;
   return at->second = n;
+}
+
+int64_t Sizes::later(const TrainJob& job, const RankLayout& l) const {
+  const int64_t T = rank_tokens(job, l), a = dtype_size(job.dtype);
+  const ModelConfig c = rank_model(job.model, l);
+  const int64_t D = c.hidden_size, F = c.intermediate_size;
+  int64_t n = T * a * (2 * D + 2 * F + c.heads().row()) + 2 * D * 4;
+  if (job.again != Again::kNone) n += T * a * (2 * D + F);  // else kept since the forward pass
+  if (job.again == Again::kFull || job.again == Again::kKeepAttention) n += T * a * c.num_heads * c.hd();
+  return n;
 }
 
 int64_t Sizes::work(const TrainJob& job, const RankLayout& l, bool head) {
@@ -191,12 +228,14 @@ Group state_group(const RankLayout& l) {
   return g;
 }
 
+Depth depth_of(const RankLayout& l) {
+  return {l.pipeline, l.schedule == Schedule::kInterleaved && l.pipeline > 1 ? l.chunks : 1};
+}
+
 MemoryPlan plan_memory(const TrainJob& job, const RankLayout& l, Sizes& sizes) {
-  const int64_t micros = micro_batches(job, l), L = job.model.num_layers, p = l.pipeline;
-  const int64_t most = (L + p - 1) / p;
-  MemoryPlan first = stage_memory(job, l, sizes, {most, true, p == 1}, in_flight(l, micros, 0));
-  if (p == 1) return first;
-  MemoryPlan last = stage_memory(job, l, sizes, {L / p, false, true}, in_flight(l, micros, p - 1));
+  MemoryPlan first = stage_memory(job, l, sizes, stage_of(job, l, 0));
+  if (l.pipeline == 1) return first;
+  MemoryPlan last = stage_memory(job, l, sizes, stage_of(job, l, l.pipeline - 1));
   return first.total() >= last.total() ? first : last;
 }
 

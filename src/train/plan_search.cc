@@ -102,7 +102,7 @@ void Search::states(RankLayout l) {
     l.zero_ranks = 0;
   }
   for (int zero : {2, 3}) {
-    if (l.pipeline > 1 || same == 1) break;
+    if ((l.pipeline > 1 && job_.system == System::kInternEvo) || same == 1) break;
     l.zero = zero;
     micros(l);
   }

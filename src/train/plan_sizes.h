@@ -19,6 +19,8 @@ class Sizes {
   int64_t block_tensors() const { return block_tensors_; }
   // Bytes that one block keeps for the backward pass of one micro-batch, on one rank.
   int64_t kept(const TrainJob& job, const RankLayout& layout);
+  // Bytes of one block's weight gradients put off, of one micro-batch (model/block.h, BlockLater).
+  int64_t later(const TrainJob& job, const RankLayout& layout) const;
   // Bytes of the largest computation of a micro-batch beside that: a block's backward pass, or the head.
   int64_t work(const TrainJob& job, const RankLayout& layout, bool head);
 
@@ -43,5 +45,6 @@ TimePlan plan_time(const TrainJob& job, const RankLayout& layout, const Cluster&
 TrainPlan plan_training(const TrainJob& job, const RankLayout& layout, const Cluster& cluster,
                         Sizes& sizes);  // no checks
 int64_t micro_batches(const TrainJob& job, const RankLayout& layout);
+Depth depth_of(const RankLayout& layout);
 
 }  // namespace puyu

@@ -9,9 +9,10 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "comm/mpirun_test_util.h"
-#include "train/learner.h"
+#include "train/pipeline.h"
 #include "train/plan_published.h"
 #include "train/plan_search.h"
+#include "train/plan_sizes.h"
 
 namespace puyu {
 namespace {
@@ -116,6 +117,81 @@ TrainJob job_7b() {
   job.model = published_config("7b");
   return job;
 }
+
+// One real step of pipeline ranks; the fullest of them against the plan.
+void compare_pipeline_memory(Comm& comm, const char* schedule, int64_t chunks, DType dtype, Again again) {
+  constexpr int64_t kMicros = 6;
+  TrainJob job;
+  job.model = small_model(), job.dtype = dtype, job.sequence = 256, job.micro_tokens = 512, job.again = again;
+  job.model.num_layers = 4 * comm.size(), job.model.tie_embeddings = dtype == DType::kBF16;
+  job.batch_tokens = kMicros * 512, job.threads = num_threads();
+  RankLayout l;
+  l.data = 1, l.pipeline = comm.size(), l.schedule = parse_schedule(schedule), l.chunks = chunks;
+  const auto ranks = std::make_shared<const Ranks>(comm, Mesh{1, 1, l.pipeline}, TensorMode::kMtp, depth_of(l).chunks);
+  Learner learner(Zero(job.model, Head::kLanguage, dtype, ranks, l.zero), {},
+                  again == Again::kFull ? Recompute::kFull : Recompute::kNone);
+  Pipeline pipeline(learner, l.schedule);
+  StepShare share;
+  MicroBatch m;
+  const std::vector<int32_t> ids(256, 7);
+  m.batch.add(ids.data(), 256), m.batch.add(ids.data(), 256);
+  m.target.assign(512, 9);
+  share.micros.assign(kMicros, m), share.rounds = kMicros, share.counted = kMicros * 512;
+  pipeline.accumulate(share, [](const Pipeline::Found&) {});
+  learner.apply(1e-4);
+  double total = 0, activations = 0;
+  for (const auto& list : {learner.memory(), pipeline.memory()})
+    for (const auto& [name, n] : list) {
+      total += static_cast<double>(n);
+      if (name == "activations" || name == "micro-batches in flight" || name == "weight gradients put off")
+        activations += static_cast<double>(n);
+    }
+  double fullest = 0, of_fullest = 0;
+  for (const std::string& s : gather_strings(comm, cat(total, " ", activations))) {
+    const double n = std::stod(s);
+    if (n > fullest) fullest = n, of_fullest = std::stod(s.substr(s.find(' ')));
+  }
+  const MemoryPlan p = plan_memory(job, l);
+  const std::string what = cat(comm.size(), " ranks, ", schedule, " ", chunks, ", recompute ", name_of(again));
+  EXPECT_NEAR(p.total() / fullest, 1, 0.10) << what;
+  EXPECT_NEAR(p.activations / of_fullest, 1, 0.05) << what;
+}
+TEST_F(PlanRanksChild, ComparePipelineMemory) {
+  if (!std::getenv("PUYU_RANKS_CHILD")) GTEST_SKIP() << "one rank of the test below";
+  set_num_threads(1);
+  Comm& comm = world_of_test();
+  for (const Again a : {Again::kNone, Again::kFull}) {
+    compare_pipeline_memory(comm, "1f1b", 1, DType::kF32, a);
+    compare_pipeline_memory(comm, "zb-h1", 1, DType::kBF16, a);
+    compare_pipeline_memory(comm, "interleaved", 2, DType::kF32, a);
+  }
+}
+TEST(PlanMemory, OfARealStepOfPipelineRanksWithinTenPerCent) {
+  if (const std::string why = no_mpirun(); !why.empty()) GTEST_SKIP() << why;
+  for (const int ranks : {2, 3}) {
+    const Ran r = run_on_ranks(ranks, "PlanRanksChild.ComparePipelineMemory", "yes");
+    EXPECT_EQ(r.code, 0) << r.output;
+  }
+}
+
+// What the plan counts is what the schedules do.
+TEST(PlanMemory, MicroBatchesInFlightAreThoseOfTheSchedules) {
+  TrainJob job = job_7b();
+  RankLayout l;
+  l.data = 1;
+  for (const int64_t ranks : {2, 4, 8})
+    for (const Schedule s : {Schedule::kOneForwardOneBackward, Schedule::kInterleaved})
+      for (const int64_t micros : {ranks, 4 * ranks}) {
+        l.pipeline = ranks, l.schedule = s, l.chunks = s == Schedule::kInterleaved ? 2 : 1;
+        job.batch_tokens = micros * job.micro_tokens;
+        Sizes sizes(job.model);
+        const auto want =
+            static_cast<double>(most_in_flight(s, depth_of(l), micros, 0)) / static_cast<double>(l.chunks);
+        const double block = static_cast<double>(sizes.kept(job, l) * job.model.num_layers / ranks);
+        EXPECT_NEAR(plan_memory(job, l).activations / block, want, 1e-9) << ranks << " " << micros;
+      }
+}
+
 Cluster gpus(int64_t nodes) {
   Cluster c = cluster_preset("h100");
   c.nodes = nodes;

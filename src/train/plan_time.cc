@@ -150,7 +150,9 @@ TimePlan plan_time(const TrainJob& job, const RankLayout& l, const Cluster& clus
   const Waits w = waits_of(job, l, cluster, sizes, k);
   const double M = d(micro_batches(job, l)), p = d(l.pipeline), a = d(dtype_size(job.dtype));
   // The slowest stage: the one with the head where blocks divide evenly.
-  const int64_t most = (job.model.num_layers + l.pipeline - 1) / l.pipeline, last = job.model.num_layers / l.pipeline;
+  const Depth depth = depth_of(l);
+  const int64_t most = depth.blocks_of_rank(job.model.num_layers, 0),
+                last = depth.blocks_of_rank(job.model.num_layers, l.pipeline - 1);
   const bool head = d(last) * (k.forward() + k.backward()) + 3 * k.head >= d(most) * (k.forward() + k.backward());
   const double blocks = d(head ? last : most), ends = head ? 1 : 0;
 
@@ -165,7 +167,10 @@ TimePlan plan_time(const TrainJob& job, const RankLayout& l, const Cluster& clus
   if (l.pipeline > 1) {
     const Group g{l.pipeline, l.data * l.context * l.tensor};
     const double v = l.schedule == Schedule::kInterleaved ? d(l.chunks) : 1;
-    const double share = l.mode == PlanMode::kIsp ? 1 : d(l.tensor);  // tensor ranks send a part each
+    // Tensor ranks send a part each, of puyu's where they have one.
+    const bool parts = job.system == System::kInternEvo ? l.mode != PlanMode::kIsp
+                                                        : l.mode == PlanMode::kMsp || l.mode == PlanMode::kFsp;
+    const double share = parts ? d(l.tensor) : 1;
     const double bytes = d(rank_tokens(job, l)) * d(job.model.hidden_size) * a / share;
     t.stages = 2 * M * v * Links(cluster).send(g, bytes);
     t.bubble = (p - 1) / v * step;  // Narayanan et al. 2021, sections 2.2.1 and 2.2.2

@@ -24,7 +24,16 @@ std::string event_record(const StepMetrics& m) {
                                                 {"train/grad_norm", m.grad_norm},
                                                 {"train/lr", m.lr},
                                                 {"speed/tgs", m.tgs}};
-  if (m.mfu > 0) s.emplace_back("speed/mfu", m.mfu);
+  if (m.mfu > 0) {
+    s.emplace_back("speed/mfu", m.mfu);
+    s.emplace_back("speed/mfu_internevo", m.mfu_internevo), s.emplace_back("speed/mfu_megatron", m.mfu_megatron);
+  }
+  s.emplace_back("train/ppl", std::exp(m.loss));
+  for (const auto& [name, norm] : m.grad_norms) s.emplace_back("train/grad_norm/" + name, norm);
+  for (const SourceLoss& l : m.sources) {
+    s.emplace_back("data/epochs/" + l.name, l.epochs);
+    if (l.tokens > 0) s.emplace_back("train/loss/" + l.name, l.loss), s.emplace_back("train/acc/" + l.name, l.accuracy);
+  }
   for (const ValidLoss& v : m.valid) s.emplace_back("valid/loss/" + v.name, v.loss);
   return tensorboard_scalars(m.time, m.step, s);
 }
@@ -74,6 +83,26 @@ struct Machine {
 
 }  // namespace
 
+std::string step_line(const StepMetrics& m, int64_t total, int ranks) {
+  auto percent = [&](double seconds) { return 100 * seconds / m.seconds; };
+  char text[512];
+  std::string out;
+  auto add = [&](const char* format, auto... values) {
+    std::snprintf(text, sizeof text, format, values...);
+    out += text;
+  };
+  add("step %ld/%ld  loss %.4f  ppl %.2f  acc %.3f  grad_norm %.3f  lr %.2e  tokens %ld  tgs %.0f", long(m.step),
+      long(total), m.loss, std::exp(m.loss), m.accuracy, m.grad_norm, m.lr, long(m.consumed_tokens), m.tgs);
+  add("  data %.0f%% forward %.0f%% backward %.0f%% optimizer %.0f%%", percent(m.data_seconds),
+      percent(m.forward_seconds), percent(m.backward_seconds), percent(m.optimizer_seconds));
+  if (ranks > 1) add(" (waits %.0f%%)", percent(m.reduce_seconds));
+  if (m.save_seconds > 0) add(" save %.1f%%", percent(m.save_seconds));
+  if (m.mfu > 0)
+    add("  mfu %.1f%% (InternEvo's %.1f%%, Megatron's %.1f%%)", 100 * m.mfu, 100 * m.mfu_internevo,
+        100 * m.mfu_megatron);
+  return out;
+}
+
 Json to_json(const StepMetrics& m) {
   Json j = Json::object();
   j["step"] = m.step;
@@ -89,12 +118,22 @@ Json to_json(const StepMetrics& m) {
   j["seconds"] = m.seconds;
   j["data_seconds"] = m.data_seconds;
   j["model_seconds"] = m.model_seconds;
+  j["forward_seconds"] = m.forward_seconds;
+  j["backward_seconds"] = m.backward_seconds;
   j["optimizer_seconds"] = m.optimizer_seconds;
   j["reduce_seconds"] = m.reduce_seconds;
   j["save_seconds"] = m.save_seconds;
   j["tgs"] = m.tgs;
-  if (m.mfu > 0) j["mfu"] = m.mfu;
+  if (m.mfu > 0) j["mfu"] = m.mfu, j["mfu_internevo"] = m.mfu_internevo, j["mfu_megatron"] = m.mfu_megatron;
   j["time"] = m.time;
+  for (const auto& [name, norm] : m.grad_norms) j["grad_norms"][name] = norm;
+  for (const SourceLoss& l : m.sources) {
+    Json& e = j["sources"][l.name];
+    if (l.tokens > 0) e["loss"] = l.loss, e["ppl"] = std::exp(l.loss), e["acc"] = l.accuracy;
+    e["tokens"] = l.tokens;
+    e["epochs"] = l.epochs;
+  }
+  for (const std::string& event : m.events) j["events"].push(event);
   for (const ValidLoss& v : m.valid) {
     Json& e = j["valid"][v.name];
     e["loss"] = v.loss;
@@ -113,6 +152,15 @@ StepMetrics metrics_from_json(const Json& j) {
   m.seconds = number(j, "seconds"), m.data_seconds = number(j, "data_seconds");
   m.model_seconds = number(j, "model_seconds"), m.optimizer_seconds = number(j, "optimizer_seconds");
   m.reduce_seconds = j.get("reduce_seconds", 0.0), m.save_seconds = j.get("save_seconds", 0.0);
+  m.forward_seconds = j.get("forward_seconds", 0.0), m.backward_seconds = j.get("backward_seconds", 0.0);
+  m.mfu_internevo = j.get("mfu_internevo", 0.0), m.mfu_megatron = j.get("mfu_megatron", 0.0);
+  if (const Json* norms = j.find("grad_norms"))
+    for (const auto& [name, v] : norms->as_object()) m.grad_norms.emplace_back(name, number(*norms, name));
+  if (const Json* sources = j.find("sources"))
+    for (const auto& [name, v] : sources->as_object())
+      m.sources.push_back({name, number(v, "loss"), number(v, "acc"), v.at("tokens").as_int(), number(v, "epochs")});
+  if (const Json* events = j.find("events"))
+    for (const Json& e : events->as_array()) m.events.push_back(e.as_string());
   m.tgs = number(j, "tgs"), m.mfu = j.get("mfu", 0.0), m.time = number(j, "time");
   if (const Json* valid = j.find("valid"))
     for (const auto& [name, v] : valid->as_object())

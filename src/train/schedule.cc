@@ -26,4 +26,11 @@ double learning_rate(const TrainOptions& o, int64_t step) {
   return peak * (o.min_lr_ratio + (1 - o.min_lr_ratio) * 0.5 * (1 + std::cos(std::numbers::pi * p)));
 }
 
+int64_t batch_tokens_at(const TrainOptions& o, int64_t step) {
+  const PhaseOptions& p = o.phases[phase_of(o, step)];
+  const int64_t full = p.batch_tokens ? p.batch_tokens : o.batch_tokens;
+  const BatchRamp& r = o.batch_ramp;
+  return r.start ? std::min(full, r.start + step / r.every * r.increment) : full;
+}
+
 }  // namespace puyu

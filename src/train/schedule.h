@@ -15,4 +15,7 @@ size_t phase_of(const TrainOptions& o, int64_t step);
 // times the phase's lr_scale.
 double learning_rate(const TrainOptions& o, int64_t step);
 
+// Tokens of that step: the phase's or the run's, and not more than the ramp allows.
+int64_t batch_tokens_at(const TrainOptions& o, int64_t step);
+
 }  // namespace puyu

@@ -13,11 +13,13 @@ struct Case {
   Recompute recompute = Recompute::kNone;
   int64_t batch_tokens = 150, micro_tokens = 200;
   bool biases = false;
+  int64_t layers = 2;
 };
 
 inline Learner make_learner(const Case& k, std::shared_ptr<const Ranks> ranks, int level) {
   ModelConfig c = tiny_model();
-  c.num_heads = 8, c.num_kv_heads = 4, c.tie_embeddings = k.tied, c.qkv_bias = c.wo_bias = k.biases;
+  c.num_heads = 8, c.num_kv_heads = 4, c.tie_embeddings = k.tied, c.qkv_bias = c.wo_bias = k.biases,
+  c.num_layers = k.layers;
   Zero state(c, Head::kLanguage, k.dtype, std::move(ranks), level);
   state.fill([](const FlatTensor& t, size_t index, Tensor whole) {
     Rng rng(9, index);

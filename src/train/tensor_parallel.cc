@@ -14,18 +14,24 @@ TensorMode parse_tensor_mode(const std::string& name) {
   fail("[train] parallel.tensor_mode: expected one of mtp, msp, fsp, got '", name, "'");
 }
 
-Ranks::Ranks(Comm& world) : own_tensor_(self_comm()), world_(&world), data_(&world), tensor_(own_tensor_.get()) {}
+Ranks::Ranks(Comm& world)
+    : own_tensor_(self_comm()), own_alone_(self_comm()), world_(&world), data_(&world), tensor_(own_tensor_.get()) {}
 
 Ranks::Ranks(std::unique_ptr<Comm> world) : Ranks(*world) { own_world_ = std::move(world); }
 
-Ranks::Ranks(Comm& world, const Mesh& mesh, TensorMode mode) : Ranks(world) {
-  CHECK(mesh.ranks() == world.size() && mesh.pipeline == 1);
+Ranks::Ranks(Comm& world, const Mesh& mesh, TensorMode mode, int64_t chunks) : Ranks(world) {
+  CHECK(mesh.ranks() == world.size());
   mode_ = mode;
-  if (mesh.tensor == 1) return;
+  if (mesh.tensor == 1 && mesh.pipeline == 1) return;
   const Coordinates at = coordinates(mesh, world.rank());
-  own_data_ = world.split(static_cast<int>(at.tensor));
-  own_tensor_ = world.split(static_cast<int>(at.data));
+  own_data_ = world.split(static_cast<int>(at.pipeline * mesh.tensor + at.tensor));
+  own_tensor_ = world.split(static_cast<int>(at.pipeline * mesh.data + at.data));
   data_ = own_data_.get(), tensor_ = own_tensor_.get();
+  if (mesh.pipeline == 1) return;
+  depth_ = {mesh.pipeline, chunks};
+  stages_ = world.split(static_cast<int>(at.data * mesh.tensor + at.tensor));
+  stages_back_ = stages_->split(0);
+  ends_ = stages_->split(first_stage() || last_stage() ? 0 : 1);
 }
 
 void TensorParallel::gather(Tensor all) const {

@@ -9,6 +9,7 @@
 
 #include "comm/mesh.h"
 #include "model/parallel.h"
+#include "train/pipeline_schedule.h"
 
 namespace puyu {
 
@@ -17,20 +18,31 @@ TensorMode parse_tensor_mode(const std::string& name);  // Error that names the 
 
 class Ranks {
  public:
-  explicit Ranks(Comm& world);                            // all split the batch
-  Ranks(Comm& world, const Mesh& mesh, TensorMode mode);  // by all ranks; mesh: of fit_mesh, no pipeline
-  explicit Ranks(std::unique_ptr<Comm> world);            // owned
+  explicit Ranks(Comm& world);  // all split the batch
+  // By all ranks. mesh: of fit_mesh; chunks: of each pipeline rank.
+  Ranks(Comm& world, const Mesh& mesh, TensorMode mode, int64_t chunks = 1);
+  explicit Ranks(std::unique_ptr<Comm> world);  // owned
 
   Comm& world() const { return *world_; }
   // Ranks with the same share of the model: they split the batch and, by ZeRO, the training state.
   Comm& data() const { return *data_; }
   Comm& tensor() const { return *tensor_; }  // ranks that have the same sequences and split each block
   TensorMode mode() const { return mode_; }
+  // Ranks that hold the other blocks: messages upwards, gradients downwards, and of the first and the last the two.
+  Comm& stages() const { return stages_ ? *stages_ : *own_alone_; }
+  Comm& stages_back() const { return *stages_back_; }
+  Comm& ends() const { return *ends_; }
+  const Depth& depth() const { return depth_; }
+  bool splits_depth() const { return depth_.ranks > 1; }
+  bool first_stage() const { return stages().rank() == 0; }
+  bool last_stage() const { return stages().rank() == stages().size() - 1; }
   bool splits_tokens() const { return tensor_->size() > 1 && mode_ != TensorMode::kMtp; }
 
  private:
-  std::unique_ptr<Comm> own_world_, own_data_, own_tensor_;
+  std::unique_ptr<Comm> own_world_, own_data_, own_tensor_, own_alone_;
+  std::unique_ptr<Comm> stages_, stages_back_, ends_;  // none: one rank holds the whole depth
   Comm *world_, *data_, *tensor_;
+  Depth depth_;
   TensorMode mode_ = TensorMode::kMtp;
 };
 

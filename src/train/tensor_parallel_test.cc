@@ -60,8 +60,9 @@ class TensorChild : public FolderTest {
       sum_over_ranks(world, got);
       EXPECT_EQ(got[1], want.tokens);
       if (k.dtype == DType::kF32) { EXPECT_EQ(got[2], want.correct); }
-      const double norm = std::sqrt(many.state().squared_norm()), want_norm = std::sqrt(one.state().squared_norm());
-      EXPECT_EQ(std::sqrt(many.state().squared_norm()), norm) << "asked twice";
+      const double norm = std::sqrt(many.state().squared_norms().all),
+                   want_norm = std::sqrt(one.state().squared_norms().all);
+      EXPECT_EQ(std::sqrt(many.state().squared_norms().all), norm) << "asked twice";
       const std::vector<float> g = owned(many, Zero::Set::kGradient),
                                w = same_elements(one, many, Zero::Set::kGradient);
       EXPECT_EQ(g.size(), w.size());

@@ -19,10 +19,17 @@
 #include "base/signal.h"
 #include "text/tokenizer.h"
 #include "train/checkpoint_writer.h"
+#include "train/flops.h"
 #include "train/loader.h"
 #include "train/memory.h"
+#include "train/pipeline.h"
+#include "train/plan.h"
 #include "train/schedule.h"
 #include "train/state_files.h"
+#include "train/step_totals.h"
+#include "train/stop_file.h"
+#include "train/watch.h"
+#include "train/webhook.h"
 
 namespace puyu {
 namespace {
@@ -42,12 +49,10 @@ Recompute parse_recompute(const std::string& s) {
 
 // The groups of this rank; a mesh that cannot be is refused, with the nearest that can.
 std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig& c, Comm& world) {
-  const Mesh& m = o.parallel.mesh;
-  if (m.pipeline > 1)
-    fail("[train] parallel.pipeline: pipeline ranks are not there yet; leave it at 1, and split blocks with ",
-         "parallel.tensor or memory with parallel.zero = 3");
-  const Mesh mesh = fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size});
-  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode));
+  const int64_t chunks = o.parallel.pipeline_chunks;
+  const Mesh mesh = fit_mesh(o.parallel.mesh, world.size(),
+                             {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size, chunks});
+  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode), chunks);
 }
 
 Learner make_learner(const TrainOptions& o, Comm& world) {
@@ -82,25 +87,13 @@ struct ValidSet {
   StepShare share;
 };
 
-struct LmTotals {
-  LmSums sums;
-  double squared_lengths = 0;  // of the sequences: attention's share of the FLOPs
-  void add(const LmSums& s) { sums.logp += s.logp, sums.tokens += s.tokens, sums.correct += s.correct; }
-  // Of all ranks, known to each.
-  void add_ranks(Comm& comm) {
-    double v[] = {sums.logp, static_cast<double>(sums.tokens), static_cast<double>(sums.correct), squared_lengths};
-    sum_over_ranks(comm, v);
-    sums.logp = v[0], sums.tokens = static_cast<int64_t>(v[1]), sums.correct = static_cast<int64_t>(v[2]);
-    squared_lengths = v[3];
-  }
-  double mean(double v) const { return v / static_cast<double>(sums.tokens); }
-};
-
 int64_t longest_sequence(const TrainOptions& o) {
   int64_t n = 0;
   for (const PhaseOptions& p : o.phases) n = std::max(n, p.seq_len);
   return n;
 }
+
+enum class Outcome { kDone, kStopped, kRolledBack };
 
 class Trainer {
  public:
@@ -110,13 +103,27 @@ class Trainer {
  private:
   void enter_phase(size_t phase);
   void check_data();
-  bool step();  // false: interrupted before it was done, nothing changed but the gradients
-  bool accumulate(const StepShare& share, LmTotals& totals);
+  // kStopped: interrupted before it was done, nothing changed but the gradients.
+  Outcome step();
+  Outcome train_on(const StepShare& share, int64_t batch_tokens, StepMetrics& m);
+  bool accumulate(const StepShare& share, StepTotals& totals);
+  bool roll_back(StepMetrics& m);
+  void finish_step(StepMetrics& m);
+  void look_at_ranks(StepMetrics& m);
+  void alert(StepMetrics* m, const std::string& kind, int64_t step, const std::string& text);
+  bool is_left_out(int64_t step) const;
+  struct Spent {
+    double forward, backward, waiting;  // seconds since the beginning
+  };
+  Spent spent() const;
+  std::string layout();
   std::vector<ValidLoss> validate();
   void log_step(const StepMetrics& m);
   void log_memory();
+  bool between_steps();  // saves what is due; false: asked to stop
   void save(SaveKind kind = SaveKind::kCheckpoint);
   void report_saved(const std::string& path);
+  void train_steps();
   bool stop_asked() { return any_rank(world_, interrupted()); }
   bool first() const { return world_.rank() == 0; }
 
@@ -124,17 +131,24 @@ class Trainer {
   Comm& world_;
   std::string run_dir_;
   Learner learner_;
-  Comm& data_;  // the ranks that split the batch
+  std::optional<Pipeline> pipeline_;  // where ranks split the depth
+  Comm& data_;                        // the ranks that split the batch
   Loader loader_;
   std::vector<ValidSet> valid_;
   TrainState state_;  // after the last whole step
   size_t phase_ = 0;
+  std::vector<int64_t> skip_batches_;
   std::optional<RunLog> log_;  // of rank 0
   TrainReport report_;
   Clock::time_point start_ = Clock::now(), last_save_ = Clock::now();
-  int64_t saved_step_ = -1;
+  int64_t saved_step_ = -1, steps_here_ = 0;  // steps_here_: done by this process
   std::optional<CheckpointWriter> writer_;
-  double save_seconds_ = 0;  // of writer_ that metrics.jsonl has
+  double save_seconds_ = 0;          // of writer_ that metrics.jsonl has
+  double busy_seconds_ = 0;          // of this rank since ranks were compared
+  std::vector<std::string> events_;  // for the next line of metrics.jsonl
+  StopFile stop_file_;
+  Webhook webhook_;  // of rank 0
+  std::optional<Watch> watch_;
 };
 
 Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world)
@@ -143,7 +157,12 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
       run_dir_(std::move(run_dir)),
       learner_(make_learner(o, world)),
       data_(learner_.state().ranks().data()),
-      loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data) {
+      loader_(o.data, static_cast<uint64_t>(o.seed), longest_sequence(o), o.verify_data),
+      skip_batches_(parse_step_list(o.skip_batches, "skip_batches")),
+      stop_file_(o.stop_file.empty() ? run_dir_ + "/stop" : o.stop_file),
+      webhook_(world.rank() == 0 ? o.alert_url : "") {
+  if (learner_.state().ranks().splits_depth())
+    pipeline_.emplace(learner_, parse_schedule(o.parallel.pipeline_schedule));
   together(world, [&] {
     if (!first()) return;
     make_directories(run_dir_);
@@ -160,7 +179,8 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
   report_.parameters = learner_.state().config().num_params();
   for (const DataSource& v : o.valid) {
     Loader l({v}, 0, longest_sequence(o), o.verify_data);
-    if (l.tokenizer_fingerprint() != loader_.tokenizer_fingerprint())
+    const uint64_t tokenizer = l.tokenizer_fingerprint();
+    if (tokenizer != loader_.tokenizer_fingerprint() && tokenizer != 0 && loader_.tokenizer_fingerprint() != 0)
       fail("[train] ", v.path, ": made with another tokenizer than the training data");
     valid_.push_back({l.info()[0].name, l.next_share(std::min(o.valid_tokens, l.tokens()), o.phases[0].seq_len,
                                                      o.micro_tokens, data_.rank(), data_.size())});
@@ -169,6 +189,14 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
   writer_.emplace(CheckpointWriter::Options{run_dir_, o.tokenizer, to_json(list_fields(all)), o.keep_checkpoints,
                                             o.background_saves},
                   learner_);
+  watch_.emplace(o.watch, first() ? run_dir_ : "", world.rank(), [this](const std::string& what) {
+    if (o_.alert_url.empty()) return;
+    try {
+      Json j = Json::object();
+      j["kind"] = "watch", j["run"] = run_dir_, j["text"] = what;
+      http_post(parse_http_url(o_.alert_url), j.dump(), 5);
+    } catch (const std::exception& e) { log_error(e.what()); }
+  });
   if (!first()) return;
   log_.emplace(run_dir_, state_.step);
   write_manifest(run_dir_, list_fields(all));
@@ -176,8 +204,13 @@ Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& 
 
 // The tokenizer must be the data's, and a checkpoint goes on only with the tokens it was trained on.
 void Trainer::check_data() {
-  if (!o_.tokenizer.empty() && Tokenizer::load(o_.tokenizer).fingerprint() != loader_.tokenizer_fingerprint())
+  const uint64_t made_with = loader_.tokenizer_fingerprint();  // 0: the files do not say
+  if (!o_.tokenizer.empty() && made_with != 0 && Tokenizer::load(o_.tokenizer).fingerprint() != made_with)
     fail("[train] tokenizer ", o_.tokenizer, " is not the one the shards were made with (", o_.data[0].path, ")");
+  const int64_t vocab = learner_.state().config().vocab_size, largest = o_.verify_data ? loader_.largest_id() : 0;
+  if (largest >= vocab)
+    fail("[train] the data has token id ", largest, ", the model's vocab_size is ", vocab,
+         "; use the tokenizer's vocabulary size or the data of this model's tokenizer");
   const std::string tokenizer = hex64(loader_.tokenizer_fingerprint()), data = hex64(loader_.fingerprint());
   if (state_.step > 0 && state_.tokenizer_fingerprint != tokenizer)
     fail("[train] ", run_dir_, ": the checkpoint was trained with tokenizer ", state_.tokenizer_fingerprint,
@@ -195,11 +228,21 @@ void Trainer::enter_phase(size_t phase) {
   loader_.set_mixture(p.weights);
 }
 
-bool Trainer::accumulate(const StepShare& share, LmTotals& totals) {
+bool Trainer::accumulate(const StepShare& share, StepTotals& totals) {
   if (share.counted == 0)
     fail("[train] step ", state_.step + 1, ": its documents are of one token each, nothing to predict");
+  if (pipeline_) {
+    if (stop_asked()) return false;
+    pipeline_->accumulate(
+        share, [&](const Pipeline::Found& f) { totals.add(f.sums), totals.add(f.micro, f.each); },
+        [&] { watch_->enter(Watch::Part::kRound, state_.step + 1); });
+    totals.add_ranks(world_);
+    return true;
+  }
   std::vector<float> coef;
+  TokenResults each;
   for (int64_t round = 0; round < share.rounds; ++round) {
+    watch_->enter(Watch::Part::kRound, state_.step + 1);
     if (stop_asked()) return false;
     learner_.begin_round(round + 1 == share.rounds);
     if (round >= static_cast<int64_t>(share.micros.size())) {
@@ -208,68 +251,166 @@ bool Trainer::accumulate(const StepShare& share, LmTotals& totals) {
     }
     const MicroBatch& m = share.micros[static_cast<size_t>(round)];
     coef.assign(m.target.size(), static_cast<float>(-1.0 / static_cast<double>(share.counted)));
-    totals.add(learner_.accumulate_lm(m.batch, m.target, coef));
-    for (size_t i = 1; learner_.counts_tokens() && i < m.batch.cu.size(); ++i) {
-      const double n = m.batch.cu[i] - m.batch.cu[i - 1];
-      totals.squared_lengths += n * n;
-    }
+    totals.add(learner_.accumulate_lm(m.batch, m.target, coef, &each));
+    if (learner_.counts_tokens()) totals.add(m, each);
   }
   totals.add_ranks(world_);
   return true;
 }
 
-bool Trainer::step() {
-  const auto begin = Clock::now();
-  auto t = begin;
-  if (const size_t phase = phase_of(o_, state_.step); phase != phase_) enter_phase(phase);
-  const PhaseOptions& p = o_.phases[phase_];
-  const int64_t batch_tokens = p.batch_tokens ? p.batch_tokens : o_.batch_tokens;
-  StepMetrics m;
-  m.phase = p.name, m.lr = learning_rate(o_, state_.step);
-  const double waited = learner_.wait_seconds();
-  m.save_seconds = writer_->stalled_seconds() - std::exchange(save_seconds_, writer_->stalled_seconds());
-  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, data_.rank(), data_.size());
-  m.data_seconds = lap(t);
-  LmTotals totals;
-  if (!accumulate(share, totals)) return false;
-  m.model_seconds = lap(t);
-  const StepResult r = learner_.apply(m.lr);
-  m.optimizer_seconds = lap(t);
-  m.reduce_seconds = learner_.wait_seconds() - waited;
+// Said to people at once, and in the step's line of metrics.jsonl (m: none = the next line). All ranks alert the same;
+// rank 0 speaks.
+void Trainer::alert(StepMetrics* m, const std::string& kind, int64_t step, const std::string& text) {
+  (m ? m->events : events_).push_back(kind + ": " + text);
+  if (!first()) return;
+  log_warn("step ", step, ": ", kind, ": ", text);
+  Json j = Json::object();
+  j["kind"] = kind, j["run"] = run_dir_, j["step"] = step, j["text"] = text;
+  j["time"] = static_cast<int64_t>(std::time(nullptr));
+  webhook_.send(j);
+}
 
-  m.step = ++state_.step;
-  state_.phase = static_cast<int64_t>(phase_);
-  state_.optimizer_step = learner_.step();
-  state_.consumed_tokens += batch_tokens;
-  state_.loader = loader_.state();
-  m.loss = -totals.mean(totals.sums.logp), m.accuracy = totals.mean(static_cast<double>(totals.sums.correct));
-  m.grad_norm = r.grad_norm, m.skipped = r.skipped;
-  m.tokens = totals.sums.tokens, m.consumed_tokens = state_.consumed_tokens;
-  m.seconds = std::chrono::duration<double>(t - begin).count();
-  const auto tokens = static_cast<double>(batch_tokens);
-  m.tgs = tokens / m.seconds / world_.size();
-  const double flops = learner_.state().config().train_flops_per_token(totals.squared_lengths / tokens);
-  if (o_.peak_tflops > 0) m.mfu = flops * m.tgs / (o_.peak_tflops * 1e12);
-  const bool last = m.step == total_steps(o_);
-  if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
-  m.time = static_cast<double>(std::time(nullptr));
-  if (m.step == report_.resumed_from + 1) log_memory();
-  if (first()) {
-    log_->add(m);
-    log_step(m);
-  }
+bool Trainer::is_left_out(int64_t step) const {
+  return std::binary_search(skip_batches_.begin(), skip_batches_.end(), step) ||
+         std::find(state_.skip_steps.begin(), state_.skip_steps.end(), step) != state_.skip_steps.end();
+}
 
-  state_.skipped += r.skipped;
-  state_.skipped_in_a_row = r.skipped ? state_.skipped_in_a_row + 1 : 0;
-  if (state_.skipped_in_a_row >= o_.max_skipped)
-    fail("[train] step ", m.step, ": the gradient was inf or NaN ", state_.skipped_in_a_row,
-         " steps in a row; lower lr, look at the data, and go on from an earlier checkpoint in ", run_dir_,
-         "/checkpoints");
+// The newest complete save becomes the state, and the bad step's batch is left out when it comes again. False: there is
+// no save.
+bool Trainer::roll_back(StepMetrics& m) {
+  learner_.discard();
+  if (state_.rollbacks >= o_.guard.max_rollbacks)
+    fail("[train] step ", m.step, ": ", m.events.back(), "; the run has rolled back ", state_.rollbacks,
+         " times already (guard.max_rollbacks); lower lr or look at the data");
+  report_saved(writer_->finish());
+  auto saved = load_latest(run_dir_, learner_);
+  if (!saved) return false;
+  saved->rollbacks = state_.rollbacks + 1;
+  saved->skip_steps = state_.skip_steps;
+  for (int64_t step = m.step - o_.guard.skip_around; step <= m.step + o_.guard.skip_around; ++step)
+    if (step > saved->step) saved->skip_steps.push_back(step);
+  state_ = std::move(*saved);
+  enter_phase(static_cast<size_t>(state_.phase));
+  loader_.restore(state_.loader);
+  saved_step_ = state_.step;
+  if (first()) log_.emplace(run_dir_, state_.step);
+  events_ = std::move(m.events);  // the step's own line is not written
+  alert(nullptr, "rollback", m.step, cat("back to step ", state_.step));
   return true;
 }
 
+// Forward, backward and, unless the guard is against it, the update.
+Outcome Trainer::train_on(const StepShare& share, int64_t batch_tokens, StepMetrics& m) {
+  auto t = Clock::now();
+  const Spent before = spent();
+  StepTotals totals;
+  totals.sources.resize(o_.data.size());
+  if (!accumulate(share, totals)) return Outcome::kStopped;
+  m.model_seconds = lap(t);
+  m.forward_seconds = spent().forward - before.forward, m.backward_seconds = spent().backward - before.backward;
+  m.loss = -totals.mean(totals.sums.logp), m.accuracy = totals.mean(static_cast<double>(totals.sums.correct));
+  m.tokens = totals.sums.tokens;
+  watch_->enter(Watch::Part::kOptimizer, m.step);
+  const StepResult r = learner_.measure();
+  m.grad_norm = r.grad_norm;
+  for (size_t i = 0; i < kGradientGroups; ++i) m.grad_norms.emplace_back(gradient_group_name(i), r.group_norms[i]);
+  const StepVerdict verdict = judge_step(o_.guard, state_.guard, m.loss, m.grad_norm);
+  if (!verdict.kind.empty()) alert(&m, verdict.kind, m.step, verdict.text);
+  if (verdict.action == Action::kRollback && roll_back(m)) return Outcome::kRolledBack;
+  m.skipped = verdict.action != Action::kTrain;
+  if (m.skipped) {
+    learner_.discard();
+    m.events.back() +=
+        verdict.action == Action::kSkip ? "; step skipped" : "; no checkpoint to go back to, step skipped";
+  } else {
+    learner_.update(m.lr, r);
+    remember_step(o_.guard, state_.guard, m.loss, m.grad_norm);
+  }
+  m.optimizer_seconds = lap(t);
+  m.reduce_seconds = spent().waiting - before.waiting;
+  busy_seconds_ += m.model_seconds + m.optimizer_seconds - m.reduce_seconds;
+  m.seconds = m.data_seconds + m.model_seconds + m.optimizer_seconds;
+  m.tgs = static_cast<double>(batch_tokens) / m.seconds / world_.size();
+  if (o_.peak_tflops > 0) {
+    const ModelConfig c = learner_.state().config();
+    const double share_of_peak = m.tgs / (o_.peak_tflops * 1e12);
+    const auto sequence = static_cast<double>(o_.phases[phase_].seq_len);
+    m.mfu = share_of_peak * c.train_flops_per_token(totals.squared_lengths / static_cast<double>(batch_tokens));
+    m.mfu_internevo = share_of_peak * internevo_flops_per_token(c, sequence, learner_.recompute() == Recompute::kFull);
+    m.mfu_megatron = share_of_peak * megatron_lm_flops_per_token(c, sequence);
+  }
+  const auto info = loader_.info();
+  for (size_t i = 0; i < info.size(); ++i) {
+    const SourceSums& s = totals.sources[i];
+    const auto n = static_cast<double>(s.tokens);
+    m.sources.push_back({info[i].name, -s.logp / n, static_cast<double>(s.correct) / n, s.tokens, info[i].epochs});
+  }
+  return Outcome::kDone;
+}
+
+Outcome Trainer::step() {
+  auto t = Clock::now();
+  if (const size_t phase = phase_of(o_, state_.step); phase != phase_) enter_phase(phase);
+  const PhaseOptions& p = o_.phases[phase_];
+  const int64_t batch_tokens = batch_tokens_at(o_, state_.step);
+  StepMetrics m;
+  m.step = state_.step + 1, m.phase = p.name, m.lr = learning_rate(o_, state_.step);
+  m.events = std::exchange(events_, {});
+  m.save_seconds = writer_->stalled_seconds() - std::exchange(save_seconds_, writer_->stalled_seconds());
+  watch_->enter(Watch::Part::kData, m.step);
+  const StepShare share = loader_.next_share(batch_tokens, p.seq_len, o_.micro_tokens, data_.rank(), data_.size());
+  m.data_seconds = m.seconds = lap(t);
+  if (is_left_out(m.step)) {
+    m.loss = m.accuracy = m.grad_norm = std::nan(""), m.skipped = true;
+    m.events.emplace_back("left_out: the batch is read and not trained on");
+  } else if (const Outcome o = train_on(share, batch_tokens, m); o != Outcome::kDone) {
+    return o;
+  }
+  watch_->leave();
+  const bool asked = m.skipped && m.tokens == 0;
+  state_.step = m.step, state_.phase = static_cast<int64_t>(phase_);
+  state_.optimizer_step = learner_.step();
+  state_.consumed_tokens += batch_tokens;
+  state_.loader = loader_.state();
+  if (m.skipped && !asked) ++state_.skipped, ++state_.skipped_in_a_row;
+  if (!m.skipped) state_.skipped_in_a_row = 0;
+  m.consumed_tokens = state_.consumed_tokens;
+  finish_step(m);
+  if (state_.skipped_in_a_row >= o_.max_skipped)
+    fail("[train] step ", m.step, ": ", m.events.back(), ", ", state_.skipped_in_a_row,
+         " steps in a row; lower lr, look at the data, and go on from an earlier checkpoint in ", run_dir_,
+         "/checkpoints");
+  return Outcome::kDone;
+}
+
+// Validation and the log.
+void Trainer::finish_step(StepMetrics& m) {
+  ++steps_here_;
+  watch_->done(m.step);
+  look_at_ranks(m);
+  const bool last = m.step == total_steps(o_);
+  if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
+  m.time = static_cast<double>(std::time(nullptr));
+  if (steps_here_ == 1) log_memory();
+  if (!first()) return;
+  log_->add(m);
+  log_step(m);
+}
+
+void Trainer::look_at_ranks(StepMetrics& m) {
+  if (world_.size() == 1 || m.step % o_.guard.slow_rank_every != 0) return;
+  std::vector<double> busy(static_cast<size_t>(world_.size()));
+  busy[static_cast<size_t>(world_.rank())] = std::exchange(busy_seconds_, 0);
+  sum_over_ranks(world_, busy);
+  if (const std::string slow = slow_ranks(o_.guard, busy); !slow.empty()) alert(&m, "slow_rank", m.step, slow);
+}
+
 void Trainer::log_memory() {
-  const std::string table = memory_by_rank(world_, learner_.memory());
+  auto parts = learner_.memory();
+  if (pipeline_)
+    for (auto& part : pipeline_->memory()) parts.push_back(std::move(part));
+  for (auto& part : writer_->memory()) parts.push_back(std::move(part));
+  const std::string table = memory_by_rank(world_, parts);
   if (first()) log_info("memory\n", table);
 }
 
@@ -277,12 +418,14 @@ std::vector<ValidLoss> Trainer::validate() {
   std::vector<ValidLoss> out;
   std::vector<float> logp;
   for (const ValidSet& set : valid_) {
-    LmTotals totals;
+    StepTotals totals;
+    if (pipeline_) pipeline_->score(set.share, [&](const Pipeline::Found& f) { totals.add(f.sums); });
     for (const MicroBatch& m : set.share.micros) {
+      if (pipeline_) break;
       logp.resize(m.target.size());
       totals.add(learner_.logprobs(m.batch, m.target, logp));
     }
-    for (auto done = static_cast<int64_t>(set.share.micros.size()); done < set.share.rounds; ++done)
+    for (auto done = static_cast<int64_t>(set.share.micros.size()); !pipeline_ && done < set.share.rounds; ++done)
       learner_.idle_round(false);
     totals.add_ranks(world_);
     const double loss = -totals.mean(totals.sums.logp);
@@ -293,25 +436,11 @@ std::vector<ValidLoss> Trainer::validate() {
 }
 
 void Trainer::log_step(const StepMetrics& m) {
-  if (m.skipped)
-    log_warn("step ", m.step, ": the gradient is inf or NaN; step skipped");
-  else if (const auto& s = log_->steps(); s.size() > 1 && m.loss > 1.5 * s[s.size() - 2].loss)
-    log_warn("step ", m.step, ": loss ", m.loss, " after ", s[s.size() - 2].loss, ": a spike");
   const int64_t total = total_steps(o_);
-  if (m.step % o_.log_every != 0 && m.step != total && m.step != report_.resumed_from + 1) return;
-  const double per_step = seconds_since(start_) / static_cast<double>(m.step - report_.resumed_from);
-  char text[256];
-  std::snprintf(text, sizeof text,
-                "step %ld/%ld  loss %.4f  ppl %.2f  acc %.3f  grad_norm %.3f  lr %.2e  tgs %.0f  data %.0f%% model "
-                "%.0f%% optimizer %.0f%%",
-                long(m.step), long(total), m.loss, std::exp(m.loss), m.accuracy, m.grad_norm, m.lr, m.tgs,
-                100 * m.data_seconds / m.seconds, 100 * m.model_seconds / m.seconds,
-                100 * m.optimizer_seconds / m.seconds);
-  char reduce[32] = "";
-  if (world_.size() > 1) std::snprintf(reduce, sizeof reduce, " (waits %.0f%%)", 100 * m.reduce_seconds / m.seconds);
-  char mfu[32] = "";
-  if (m.mfu > 0) std::snprintf(mfu, sizeof mfu, "  mfu %.1f%%", 100 * m.mfu);
-  log_info(text, reduce, mfu, "  ETA ", format_duration(per_step * static_cast<double>(total - m.step)));
+  if (m.step % o_.log_every != 0 && m.step != total && steps_here_ != 1) return;
+  const double per_step = seconds_since(start_) / static_cast<double>(steps_here_);
+  log_info(step_line(m, total, world_.size()), "  ETA ",
+           format_duration(per_step * static_cast<double>(total - m.step)));
 }
 
 void Trainer::save(SaveKind kind) {
@@ -326,28 +455,65 @@ void Trainer::report_saved(const std::string& path) {
   if (!path.empty()) log_info("saved ", path);
 }
 
-TrainReport Trainer::run() {
+bool Trainer::between_steps() {
+  watch_->enter(Watch::Part::kSave, state_.step);
+  const StopRequest request = first() ? stop_file_.ask(state_.step) : StopRequest{};
+  const bool late = o_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * o_.checkpoint_minutes;
+  double asked[] = {request.save || late ? 1.0 : 0.0, request.stop ? 1.0 : 0.0};
+  sum_over_ranks(world_, asked);
+  if (asked[0] > 0 || (o_.checkpoint_every > 0 && state_.step % o_.checkpoint_every == 0))
+    save();
+  else if (o_.snapshot_every > 0 && state_.step % o_.snapshot_every == 0)
+    save(SaveKind::kSnapshot);
+  report_saved(writer_->poll());
+  watch_->leave();
+  return asked[1] == 0;
+}
+
+void Trainer::train_steps() {
   const int64_t total = total_steps(o_), end = o_.stop_at > 0 ? std::min(o_.stop_at, total) : total;
-  if (world_.size() > 1)
-    log_info(data_.size(), " data ranks, ZeRO ", o_.parallel.zero,
-             data_.size() < world_.size()
-                 ? cat(", each of ", world_.size() / data_.size(), " tensor ranks (", o_.parallel.tensor_mode, ")")
-                 : "");
+  while (state_.step < end && !stop_asked()) {
+    const Outcome outcome = step();
+    watch_->leave();
+    if (outcome == Outcome::kStopped || (outcome == Outcome::kDone && !between_steps())) break;
+  }
+  watch_->enter(Watch::Part::kSave, state_.step);
+  if (state_.step > 0) save();
+  report_saved(writer_->finish());
+  watch_->leave();
+  if (state_.step < end) alert(nullptr, "stopped", state_.step, cat("asked to stop; saved at step ", state_.step));
+}
+
+Trainer::Spent Trainer::spent() const {
+  Spent s{learner_.forward_seconds(), learner_.backward_seconds(), learner_.wait_seconds()};
+  if (!pipeline_) return s;
+  s.forward += pipeline_->forward_seconds(), s.backward += pipeline_->backward_seconds();
+  s.waiting += pipeline_->wait_seconds();
+  return s;
+}
+
+std::string Trainer::layout() {
+  const Ranks& r = learner_.state().ranks();
+  std::string out = cat(data_.size(), " data ranks, ZeRO ", o_.parallel.zero);
+  if (r.tensor().size() > 1)
+    out += cat(", each of ", r.tensor().size(), " tensor ranks (", o_.parallel.tensor_mode, ")");
+  if (pipeline_) out += cat(", ", r.depth().ranks, " pipeline ranks (", o_.parallel.pipeline_schedule, ")");
+  if (pipeline_ && r.depth().chunks > 1) out += cat(" of ", r.depth().chunks, " chunks");
+  return out;
+}
+
+TrainReport Trainer::run() {
+  const int64_t total = total_steps(o_);
+  if (world_.size() > 1) log_info(layout());
   log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
            format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
            state_.step ? cat(", resumed at step ", state_.step) : "");
-  while (state_.step < end && !stop_asked()) {
-    if (!step()) break;
-    const bool by_steps = o_.checkpoint_every > 0 && state_.step % o_.checkpoint_every == 0;
-    const bool late = o_.checkpoint_minutes > 0 && seconds_since(last_save_) > 60 * o_.checkpoint_minutes;
-    if (by_steps || any_rank(world_, late))
-      save();
-    else if (o_.snapshot_every > 0 && state_.step % o_.snapshot_every == 0)
-      save(SaveKind::kSnapshot);
-    report_saved(writer_->poll());
+  try {
+    train_steps();
+  } catch (const Error& e) {
+    alert(nullptr, "error", state_.step, e.what());
+    throw;
   }
-  if (state_.step > 0) save();
-  report_saved(writer_->finish());
   report_.interrupted = state_.step < total;
   if (!report_.interrupted) {
     report_.model_dir = run_dir_ + "/model";

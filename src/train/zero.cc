@@ -16,12 +16,25 @@ constexpr size_t kEmbeddings = 0;
 
 Share overlap(Share a, Share b) { return {std::max(a.begin, b.begin), std::min(a.end, b.end)}; }
 
+size_t gradient_group(const std::string& name) {
+  auto has = [&](const char* part) { return name.find(part) != std::string::npos; };
+  if (has("norm")) return 3;
+  if (has("attention.")) return 1;
+  if (has("feed_forward.")) return 2;
+  return has("embed") ? 0 : 4;
+}
+
 void copy_floats(Tensor to, Tensor from) {
   CHECK(to.nbytes() == from.nbytes());
   std::memcpy(to.data, from.data, static_cast<size_t>(to.nbytes()));
 }
 
 }  // namespace
+
+const char* gradient_group_name(size_t group) {
+  static constexpr const char* kNames[kGradientGroups] = {"embeddings", "attention", "mlp", "norms", "head"};
+  return kNames[group];
+}
 
 Tensor Zero::Pool::take(DType dtype, int64_t elements) {
   if (auto it = free.find(elements); it != free.end()) {
@@ -39,6 +52,7 @@ Zero::Zero(Weights weights, bool trainable)
       comm_(&ranks_->data()),
       config_(w_.config) {
   model_ = layout_ = flat_layout(w_.config, w_.head);
+  keep_held_parts();
   if (trainable) {
     grads_ = make_set("gradients", DType::kF32, true);
     m_ = make_set("adam m", DType::kF32, true);
@@ -60,6 +74,7 @@ Zero::Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<
   w_.config = splits_tensors() ? split_config(config, ranks_->tensor().size()) : config;
   w_.head = head, w_.compute = compute;
   model_ = flat_layout(config, head), layout_ = flat_layout(w_.config, head);
+  keep_held_parts();
   w_.master = make_set("weights", DType::kF32, whole(Set::kMaster));
   if (compute == DType::kBF16 && level <= 2) w_.copy = make_set("weights bf16", DType::kBF16, true);
   w_.use().layers.resize(static_cast<size_t>(config.num_layers));  // level 3: nowhere yet
@@ -69,12 +84,31 @@ Zero::Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<
   gathers_.resize(layout_.parts.size());
   gathered_.resize(layout_.parts.size());
   collecting_.resize(layout_.parts.size());
-  for (size_t i = 0, part = 0; i < layout_.tensors.size(); ++i)
-    for (; part <= static_cast<size_t>(layout_.tensors[i].part); ++part) first_.push_back(i);
   weight_pool_.arena = std::make_unique<Arena>("gathered weights", kReserve);
   gradient_pool_.arena = std::make_unique<Arena>("gradients on their way", kReserve);
   scratch_ = std::make_unique<Arena>("sums", kReserve);
   ctx_ = {Device::kCpu, scratch_.get()};
+}
+
+bool Zero::holds(size_t part) const {
+  const auto p = static_cast<int64_t>(part);
+  if (p == 0 && tied() && ranks_->last_stage()) return true;
+  return ranks_->depth().runs(config_.num_layers, ranks_->stages().rank(), p);
+}
+
+// Out of the layout with what other pipeline ranks have.
+void Zero::keep_held_parts() {
+  std::vector<FlatTensor> kept;
+  first_.assign(layout_.parts.size(), 0), of_model_.clear();
+  for (size_t i = 0; i < layout_.tensors.size(); ++i) {
+    const auto part = static_cast<size_t>(layout_.tensors[i].part);
+    if (!holds(part)) continue;
+    if (kept.empty() || static_cast<size_t>(kept.back().part) != part) first_[part] = kept.size();
+    kept.push_back(layout_.tensors[i]), of_model_.push_back(i);
+  }
+  layout_.tensors = std::move(kept);
+  for (size_t p = 0; p < layout_.parts.size(); ++p)
+    if (!holds(p)) layout_.parts[p] = 0;
 }
 
 Zero::~Zero() = default;
@@ -107,13 +141,16 @@ TensorSet& Zero::tensors(Set set) {
 
 // Contents zero. In pieces: parts of this rank's share, and tensors that point nowhere yet.
 TensorSet Zero::make_set(const std::string& name, DType dtype, bool whole) const {
-  if (whole) return make_tensor_set(name, w_.config, w_.head, dtype);
+  if (whole && !ranks_->splits_depth()) return make_tensor_set(name, w_.config, w_.head, dtype);
   TensorSet s;
   int64_t bytes = 0;
-  for (size_t p = 0; p < layout_.parts.size(); ++p) bytes += share(p).size() * dtype_size(dtype) + 128;
+  auto size = [&](size_t p) { return whole ? layout_.parts[p] : share(p).size(); };
+  for (size_t p = 0; p < layout_.parts.size(); ++p) bytes += size(p) * dtype_size(dtype) + 128;
   s.arena = std::make_unique<Arena>(name, bytes);
-  for (size_t p = 0; p < layout_.parts.size(); ++p) s.parts.push_back(s.arena->alloc(dtype, {share(p).size()}));
+  for (size_t p = 0; p < layout_.parts.size(); ++p) s.parts.push_back(s.arena->alloc(dtype, {size(p)}));
   s.tensors.layers.resize(static_cast<size_t>(w_.config.num_layers));
+  for (size_t p = 0; whole && p < layout_.parts.size(); ++p)
+    if (holds(p)) point(s.tensors, p, s.parts[p]);
   return s;
 }
 
@@ -157,16 +194,16 @@ Tensor Zero::cut(Arena& arena, const FlatTensor& t, Tensor of_model) const {
 void Zero::fill(const Fill& f) {
   Arena arena("a tensor", kReserve);
   for (size_t i = 0; i < layout_.tensors.size(); ++i) {
-    const FlatTensor &t = layout_.tensors[i], &of_model = model_.tensors[i];
+    const FlatTensor &t = layout_.tensors[i], &of_model = model_.tensors[of_model_[i]];
     const auto part = static_cast<size_t>(t.part);
     if (whole(Set::kMaster) && !splits_tensors()) {
-      f(of_model, i, flat_tensor(t, w_.master.parts));
+      f(of_model, of_model_[i], flat_tensor(t, w_.master.parts));
       continue;
     }
     ScratchScope scope(arena);
     const Spec& s = of_model.spec;
     Tensor all = s.cols ? arena.alloc(DType::kF32, {s.rows, s.cols}) : arena.alloc(DType::kF32, {s.rows});
-    f(of_model, i, all);
+    f(of_model, of_model_[i], all);
     const Tensor mine = cut(arena, t, all).flat();
     const Share held = whole(Set::kMaster) ? Share{0, layout_.parts[part]} : share(part),
                 both = overlap(held, {t.begin, t.begin + t.elements()});
@@ -181,6 +218,7 @@ void Zero::refresh_copies() {
   if (w_.compute == DType::kF32 || level_ == 3) return;
   for (size_t p = 0; p < layout_.parts.size(); ++p) {
     const Tensor copy = w_.copy.parts[p];
+    if (copy.numel() == 0) continue;
     if (whole(Set::kMaster)) {
       cast(ctx_, copy, w_.master.parts[p]);
       continue;
@@ -195,26 +233,28 @@ void Zero::enter(int64_t p, Use use) {
   if (comm_->size() == 1 && level_ == 0) return;
   poll();
   const auto part = static_cast<size_t>(p), head = layout_.parts.size() - 1;
-  const bool tied = w_.config.tie_embeddings && w_.head == Head::kLanguage;
-  if (use == Use::kForward || part != kEmbeddings) hold_weights(part);
-  if (use == Use::kBackward && !(tied && part == kEmbeddings)) hold_gradients(part);
-  if (part == head && tied) {  // the head is the embeddings: until the backward pass is through them
+  if (use == Use::kForward || (use != Use::kWeights && part != kEmbeddings)) hold_weights(part);
+  const bool has_them = tied() && part == kEmbeddings && !ranks_->splits_depth();  // since the head
+  if (needs_gradients(use) && !has_them) hold_gradients(part);
+  if (part == head && tied()) {  // the head is the embeddings: until the backward pass is through them
     hold_weights(kEmbeddings);
     if (use == Use::kBackward) hold_gradients(kEmbeddings);
   }
   if (level_ < 3) return;
   // The next part is fetched meanwhile: upwards, then downwards; the embeddings are not read on the way back.
-  if (use == Use::kForward && part < head) start_gather(part + 1);
-  if (use == Use::kBackward && part > kEmbeddings + 1) start_gather(part - 1);
+  if (use == Use::kForward && part < head && holds(part + 1)) start_gather(part + 1);
+  if ((use == Use::kBackward || use == Use::kInputs) && part > kEmbeddings + 1 && holds(part - 1))
+    start_gather(part - 1);
 }
 
 void Zero::leave(int64_t p, Use use) {
   if (comm_->size() == 1 && level_ == 0) return;
   const auto part = static_cast<size_t>(p), head = layout_.parts.size() - 1;
-  const bool tied = w_.config.tie_embeddings && w_.head == Head::kLanguage;
+  const bool with_table = part == head && tied();
   release_weights(part);
-  if (part == head && tied && use == Use::kForward) release_weights(kEmbeddings);
-  if (use == Use::kBackward) send_gradients(part);
+  if (with_table && (use == Use::kForward || only_head())) release_weights(kEmbeddings);
+  if (needs_gradients(use)) send_gradients(part);
+  if (with_table && use == Use::kBackward && only_head()) send_gradients(kEmbeddings);
   poll();
 }
 
@@ -311,20 +351,34 @@ void Zero::sum_whole_tensors() {
   each([](Tensor slice, Tensor in) { copy_floats(slice, in); });
 }
 
+// The table's gradients as embeddings and as head, on the two ranks that have them: both then make the same update.
+void Zero::sum_tied_embeddings() {
+  const Tensor g = level_ == 0 ? grads_.parts[kEmbeddings] : own(Set::kGradient, kEmbeddings);
+  wait(*ranks_->ends().start_all_reduce(g));
+}
+
 // Each rank squares its own piece, whatever the level, and the pieces are added in the order of ranks.
-double Zero::squared_norm() {
+GradientSquares Zero::squared_norms() {
   while (!reductions_.empty()) finish_oldest_reduction();
-  if (ranks_->splits_tokens() && !std::exchange(whole_summed_, true)) sum_whole_tensors();
-  double sum = 0;
+  if (!std::exchange(whole_summed_, true)) {
+    if (ranks_->splits_tokens()) sum_whole_tensors();
+    if (ranks_->splits_depth() && tied() && holds(kEmbeddings)) sum_tied_embeddings();
+  }
+  double sums[1 + kGradientGroups] = {};
   for (size_t p = 0; p < layout_.parts.size(); ++p) {
     const Share mine = share(p);
     const Tensor g = own(Set::kGradient, p);
     each_tensor(p, mine, [&](const FlatTensor& t, Share s) {
-      if (counts(t)) sum += sum_squares(ctx_, g.rows(s.begin - mine.begin, s.end - mine.begin));
+      if (!counts(t)) return;
+      const double square = sum_squares(ctx_, g.rows(s.begin - mine.begin, s.end - mine.begin));
+      sums[0] += square, sums[1 + gradient_group(t.name)] += square;
     });
   }
-  if (comm().size() > 1) sum_over_ranks(comm(), {&sum, 1});
-  return sum;
+  if (comm().size() > 1) sum_over_ranks(comm(), sums);
+  GradientSquares out;
+  out.all = sums[0];
+  std::copy_n(sums + 1, kGradientGroups, out.groups.begin());
+  return out;
 }
 
 void Zero::update(const AdamW& adam) {
@@ -367,7 +421,7 @@ void Zero::each_slice(Set set, bool own_only, const std::function<void(const Sli
 // `data` from element `begin` on of this rank's share of a tensor, as stretches of the model's tensor.
 void Zero::each_stretch(const FlatTensor& t, int64_t begin, Tensor data,
                         const std::function<void(const Slice&)>& f) const {
-  const FlatTensor& of_model = model_.tensors[static_cast<size_t>(&t - layout_.tensors.data())];
+  const FlatTensor& of_model = model_.tensors[of_model_[static_cast<size_t>(&t - layout_.tensors.data())]];
   if (!splits_tensors() || t.spec.split == Split::kWhole) return f({of_model, begin, data});
   const int64_t rank = ranks_->tensor().rank(), cols = t.spec.cols;
   if (t.spec.split == Split::kRows) return f({of_model, begin + rank * t.elements(), data});

@@ -10,13 +10,16 @@
 //           released after
 //
 // Where tensor ranks split the tensors (train/tensor_parallel.h), "whole" is all of what this rank has of them, and the
-// pieces are those of the data ranks that have the same.
+// pieces are those of the data ranks that have the same. Where pipeline ranks split the depth (train/pipeline.h), a
+// rank has some of the parts and nothing of the others; tied embeddings are on the first and the last, who add up their
+// gradients.
 //
 // The model sees none of it: it says when a part comes into use and when it is done with (PartWatch), and here its
 // weights are gathered, the next part's being fetched meanwhile, and its gradients sent on while the part below
 // computes. Sums are those of comm/comm.h, so levels 0 and 1 give the same bits, 2 and 3 too; all four where a rank has
 // one micro-batch a step.
 #pragma once
+#include <array>
 #include <functional>
 #include <map>
 #include <memory>
@@ -26,6 +29,14 @@
 #include "train/tensor_parallel.h"
 
 namespace puyu {
+
+// Parts of a model whose gradient norms are told apart.
+constexpr size_t kGradientGroups = 5;
+const char* gradient_group_name(size_t group);  // "embeddings", "attention", "mlp", "norms", "head"
+struct GradientSquares {
+  double all = 0;
+  std::array<double, kGradientGroups> groups{};
+};
 
 class Zero final : public PartWatch {
  public:
@@ -59,8 +70,8 @@ class Zero final : public PartWatch {
   void enter(int64_t part, Use use) override;
   void leave(int64_t part, Use use) override;
 
-  // After the last round, by all ranks. The norm is that of the summed gradients, each parameter counted once.
-  double squared_norm();
+  // After the last round, by all ranks. The norms are those of the summed gradients, each parameter counted once.
+  GradientSquares squared_norms();
   void update(const AdamW& adam);  // adam.weight_decay: of the tensors that decay
   void zero_gradients();
 
@@ -97,8 +108,17 @@ class Zero final : public PartWatch {
   Share share(size_t part) const { return share_of(layout_.parts[part], comm_->rank(), comm_->size()); }
   bool splits_tensors() const { return ranks_->tensor().size() > 1; }
   // Of a tensor that all tensor ranks have: whether this rank is the one that counts and writes it.
-  bool counts(const FlatTensor& t) const { return t.spec.split != Split::kWhole || ranks_->tensor().rank() == 0; }
+  bool counts(const FlatTensor& t) const {
+    if (t.part == 0 && only_head()) return false;
+    return t.spec.split != Split::kWhole || ranks_->tensor().rank() == 0;
+  }
   void sum_whole_tensors();
+  void sum_tied_embeddings();
+  bool tied() const { return w_.config.tie_embeddings && w_.head == Head::kLanguage; }
+  // The table is the head's alone: the first pipeline rank embeds, counts it and writes it.
+  bool only_head() const { return ranks_->splits_depth() && !ranks_->first_stage(); }
+  bool holds(size_t part) const;
+  void keep_held_parts();
   void each_stretch(const FlatTensor& t, int64_t begin, Tensor data, const std::function<void(const Slice&)>& f) const;
   Tensor cut(Arena& arena, const FlatTensor& t, Tensor of_model) const;
   Tensor own(Set set, size_t part);  // this rank's piece
@@ -122,8 +142,9 @@ class Zero final : public PartWatch {
   std::shared_ptr<const Ranks> ranks_;
   Comm* comm_ = nullptr;  // the data ranks
   ModelConfig config_;
-  FlatLayout model_, layout_;  // the whole model; this rank's share of it
-  std::vector<size_t> first_;  // of each part: its first tensor in layout_.tensors
+  FlatLayout model_, layout_;     // the whole model; this rank's share of it
+  std::vector<size_t> of_model_;  // of each tensor of layout_: its number in model_
+  std::vector<size_t> first_;     // of each part: its first tensor in layout_.tensors
   std::unique_ptr<Arena> scratch_;
   Ctx ctx_;
 

@@ -30,7 +30,8 @@ class ZeroChild : public FolderTest {
       EXPECT_NEAR(got[0], want.logp, 1e-9 * std::abs(want.logp));  // each token's log-prob is the same bits
       EXPECT_EQ(got[1], want.tokens);
       EXPECT_EQ(got[2], want.correct);
-      const double norm = std::sqrt(many.state().squared_norm()), want_norm = std::sqrt(one.state().squared_norm());
+      const double norm = std::sqrt(many.state().squared_norms().all),
+                   want_norm = std::sqrt(one.state().squared_norms().all);
       EXPECT_NEAR(norm, want_norm, 1e-6 * want_norm);
       const std::vector<float> g = owned(many, Zero::Set::kGradient),
                                w = same_elements(one, many, Zero::Set::kGradient);
@@ -112,7 +113,7 @@ TEST_F(ZeroChild, LevelsHoldLess) {
     Zero z(c, Head::kLanguage, DType::kBF16, world, level);
     z.fill([](const FlatTensor&, size_t, Tensor) {});
     for (int i = 0; i < 2; ++i) z.begin_round(i == 1), walk_parts(z, c, true);
-    z.squared_norm();
+    z.squared_norms().all;
     z.update({1e-3f, 0.9f, 0.95f, 1e-8f, 0, 1, 1});
     walk_parts(z, c, false);
     std::map<std::string, double> out;
