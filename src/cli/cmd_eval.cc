@@ -98,27 +98,6 @@ std::vector<std::string> chosen_tasks(const std::vector<std::string>& names, con
   return out;
 }
 
-// tokenizer: the model's, or null where the model is elsewhere.
-std::vector<EvalTask> load_tasks(const std::vector<std::string>& names, const EvalOptions& o,
-                                 const Tokenizer* tokenizer) {
-  TaskOptions t{o.data, o.limit, o.shots, o.chunk_bytes, o.seed};
-  std::vector<EvalTask> out;
-  for (const std::string& name : names) {
-    if (name == "perplexity" && !file_exists(o.data + "/valid.jsonl") && has_shards(o.data)) {
-      if (!tokenizer)
-        fail("[eval] ", o.data,
-             " has the text of 'perplexity' as token shards only, which say nothing to a model behind ",
-             "HTTP; give documents as valid.jsonl");
-      auto texts = texts_of_shards(o.data, *tokenizer);
-      out.push_back(perplexity_task(name, texts, static_cast<size_t>(o.chunk_bytes)));
-      limit_samples(out.back(), o.limit);
-    } else {
-      out.push_back(load_task(name, t));
-    }
-  }
-  return out;
-}
-
 struct Judged {
   std::unique_ptr<Generator> generator;
   const Tokenizer* tokenizer;
@@ -150,7 +129,8 @@ int run(const std::vector<std::string>& argv) {
   Length length = length_of(o.length);
   Json manifest = to_json(f);
   const Judged judged = open_model(o, manifest);
-  std::vector<EvalTask> tasks = load_tasks(chosen_tasks(a.positional, o.data), o, judged.tokenizer);
+  std::vector<EvalTask> tasks = load_tasks(chosen_tasks(a.positional, o.data),
+                                           {o.data, o.limit, o.shots, o.chunk_bytes, o.seed}, judged.tokenizer);
   auto results = run_tasks(*judged.generator, tasks, {o.out, o.max_tokens, length, 256, manifest});
   if (o.json)
     std::printf("%s\n", to_json(results).dump().c_str());
@@ -173,6 +153,25 @@ std::vector<EvalText> texts_of_shards(const std::string& dir, const Tokenizer& t
       std::vector<int32_t> ids(static_cast<size_t>(shard.end(d) - shard.begin(d)));
       shard.read(shard.begin(d), static_cast<int64_t>(ids.size()), ids.data());
       out.push_back({cat(name, ":", d), name.substr(6, name.find_first_of("-.", 6) - 6), tokenizer.decode(ids)});
+    }
+  }
+  return out;
+}
+
+std::vector<EvalTask> load_tasks(const std::vector<std::string>& names, const TaskOptions& o,
+                                 const Tokenizer* tokenizer) {
+  std::vector<EvalTask> out;
+  for (const std::string& name : names) {
+    if (name == "perplexity" && !file_exists(o.data + "/valid.jsonl") && has_shards(o.data)) {
+      if (!tokenizer)
+        fail("[eval] ", o.data,
+             " has the text of 'perplexity' as token shards only, which say nothing to a model behind ",
+             "HTTP; give documents as valid.jsonl");
+      auto texts = texts_of_shards(o.data, *tokenizer);
+      out.push_back(perplexity_task(name, texts, static_cast<size_t>(o.chunk_bytes)));
+      limit_samples(out.back(), o.limit);
+    } else {
+      out.push_back(load_task(name, o));
     }
   }
   return out;

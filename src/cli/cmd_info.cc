@@ -1,7 +1,9 @@
 // puyu info PATH: what a file or folder of ours is.
 #include <cstdio>
+#include <filesystem>
 
 #include "base/file.h"
+#include "cli/run_curve.h"
 #include "cli/verbs.h"
 #include "data/shard.h"
 #include "model/hf_config.h"
@@ -13,16 +15,20 @@ namespace {
 
 struct InfoOptions {
   bool json = false;
+  std::string svg;
   template <class F>
   void fields(F&& f) {
     f("json", json, "print JSON");
+    f("svg", svg, "of a training run: draw its curve to this file");
   }
 };
 
 Json describe(const std::string& path) {
   Json j = Json::object();
   j["path"] = path;
-  if (is_directory(path)) {
+  if (is_run(path)) {
+    for (const auto& [key, value] : describe_run(path).as_object()) j[key] = value;
+  } else if (is_directory(path)) {
     const HfConfig hf = read_hf_config(path);
     ModelConfig c = hf.model;
     const bool reward = hf.head == Head::kValue;
@@ -61,15 +67,21 @@ Json describe(const std::string& path) {
 int run(const std::vector<std::string>& argv) {
   InfoOptions o;
   Fields f = list_fields(o);
-  if (wants_help(argv, kInfoVerb, "PATH is a model folder, a .safetensors file or a token shard.\n", f)) return 0;
+  if (wants_help(argv, kInfoVerb, "PATH is a model folder, a training run, a .safetensors file or a token shard.\n", f))
+    return 0;
   Args a = parse_args(argv, f);
   if (a.positional.size() != 1) throw UsageError("expected one PATH");
+  if (!o.svg.empty()) {
+    if (!is_run(a.positional[0]))
+      throw UsageError("--svg draws the curve of a training run; " + a.positional[0] + " has no metrics.jsonl");
+    write_file(o.svg, run_curve_svg(a.positional[0], std::filesystem::path(a.positional[0]).filename().string()));
+  }
   std::printf("%s\n", describe(a.positional[0]).dump(o.json ? 0 : 2).c_str());
   return 0;
 }
 
 }  // namespace
 
-const Verb kInfoVerb = {"info", "puyu info PATH [--json]", "say what a file or folder of ours is", run};
+const Verb kInfoVerb = {"info", "puyu info PATH [--json] [--svg FILE]", "say what a file or folder of ours is", run};
 
 }  // namespace puyu

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/file.h"
+#include "cli/train_eval.h"
 #include "cli/verbs.h"
 #include "train/trainer.h"
 
@@ -41,7 +42,8 @@ int train_on(Comm& world, const std::vector<std::string>& argv) {
   if (cli.out.empty()) throw UsageError("expected --out, the folder of the run");
   const std::string& path = a.positional[0];
   load_config(options, read_file(path), path, a.overrides);
-  return train(options, cli.out, cli.resume, world).interrupted && options.stop_at == 0 ? 1 : 0;
+  const Evaluate evaluate = make_evaluate(options.eval, options.tokenizer);
+  return train(options, cli.out, cli.resume, world, evaluate).interrupted && options.stop_at == 0 ? 1 : 0;
 }
 
 // One rank's error is the end of all: the others would wait for it. What every rank meets (a wrong config) is said by

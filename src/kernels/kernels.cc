@@ -216,10 +216,10 @@ double sum_squares(Ctx& ctx, Tensor x) {
   return PUYU_CALL(sum_squares, ctx, x);
 }
 void adamw(Ctx& ctx, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o) {
-  want(w.dtype == DType::kF32 && m.dtype == DType::kF32 && v.dtype == DType::kF32 && g.dtype == DType::kF32 &&
-           m.numel() == w.numel() && v.numel() == w.numel() && g.numel() == w.numel() &&
-           (!copy || copy.numel() == w.numel()),
-       "adamw", "w, m, v, g f32 of one shape, copy bf16", {w, copy, m, v, g});
+  want((w.dtype == DType::kF32 || (w.dtype == DType::kBF16 && !copy)) && m.dtype == DType::kF32 &&
+           v.dtype == DType::kF32 && g.dtype == DType::kF32 && m.numel() == w.numel() && v.numel() == w.numel() &&
+           g.numel() == w.numel() && (!copy || copy.numel() == w.numel()),
+       "adamw", "m, v, g f32 of one shape, w f32 with a copy in bf16 or none, or bf16", {w, copy, m, v, g});
   PUYU_CALL(adamw, ctx, w, copy, m, v, g, o);
 }
 

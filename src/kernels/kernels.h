@@ -149,9 +149,13 @@ double sum_squares(Ctx&, Tensor x);
 
 // Decoupled weight decay Adam (Loshchilov & Hutter 2019), bias-corrected.   w, m, v, g: f32, copy: bf16 or none
 //   g' = grad_scale * g;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;  w -= lr (m^ / (sqrt(v^) + eps) + wd w)
+// Where w itself is bf16 (no copy then), w[i] is rounded stochastically: by random_bits(rounding_key, first + i), so
+// the result does not depend on how a tensor is cut into pieces.
 struct AdamW {
   float lr, beta1, beta2, eps, weight_decay, grad_scale;
   int64_t step;  // 1 for the first update
+  uint64_t rounding_key = 0;
+  uint32_t first = 0;
 };
 void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o);
 

@@ -211,6 +211,16 @@ void AdamWStep(benchmark::State& s) {
   for (auto _ : s) adamw(b.ctx, w, h, m, v, g, {1e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1});
   bytes(s, 30.0 * n);
 }
+void AdamWStochastic(benchmark::State& s) {
+  Setup b;
+  const int64_t n = s.range(0);
+  Tensor w = b.random(DType::kBF16, {n}), m = b.random(DType::kF32, {n}), v = b.random(DType::kF32, {n}),
+         g = b.random(DType::kF32, {n});
+  fill(b.ctx, v, 0.01f);
+  for (auto _ : s) adamw(b.ctx, w, {}, m, v, g, {1e-4f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1, 7});
+  bytes(s, 24.0 * n);
+}
+BENCHMARK(AdamWStochastic)->Arg(1 << 26)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(AdamWStep)->Arg(1 << 20)->Arg(1 << 26)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 }  // namespace

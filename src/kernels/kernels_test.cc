@@ -375,6 +375,47 @@ TEST_P(Kernels, AdamW) {
   for (int64_t i = 0; i < n; ++i) EXPECT_EQ(H.as<BF16>()[i].bits, to_bf16(W.as<float>()[i]).bits);
 }
 
+// bf16 weights: within a step of bf16 of the exact update, on average the exact update, the same bits for any pieces.
+TEST_P(Kernels, AdamWRoundsStochastically) {
+  dtype = DType::kF32;
+  const int64_t n = 100003;
+  const AdamW o{1e-3f, 0.9f, 0.95f, 1e-8f, 0.1f, 1.0f, 1, 0x123456789abcdefULL, 4294967000u};  // first + i wraps
+  Vec<double> g(n, 0.5);
+  Tensor G = put(g, {n}), M = zeros({n}), V = zeros({n}), W = blank({n}, DType::kBF16);
+  const BF16 start = to_bf16(0.70f);
+  for (int64_t i = 0; i < n; ++i) W.as<BF16>()[i] = start;
+  const double from = to_float(start), want = from - 1e-3 * (1 + 0.1 * from), step = 1.0 / 256;  // of bf16 near 0.7
+  adamw(ctx, W, {}, M, V, G, o);
+  double mean = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    const double got = to_float(W.as<BF16>()[i]);
+    ASSERT_LT(std::abs(got - want), step) << i;
+    mean += got / n;
+  }
+  EXPECT_NEAR(mean, want, 5 * 0.5 * step / std::sqrt(n));  // five standard deviations
+  // The exact f32 update, rounded by the scalar functions of tensor/dtype.h.
+  Tensor F = put(Vec<double>(n, from), {n}), M2 = zeros({n}), V2 = zeros({n});
+  adamw(ctx, F, {}, M2, V2, G, o);
+  for (int64_t i = 0; i < n; ++i)
+    ASSERT_EQ(W.as<BF16>()[i].bits,
+              to_bf16_stochastic(F.as<float>()[i], random_bits(o.rounding_key, o.first + i)).bits);
+  // In two pieces: the same bits; with another key: others.
+  Tensor P = blank({n}, DType::kBF16), M3 = zeros({n}), V3 = zeros({n});
+  auto in_pieces = [&](uint64_t key, int64_t cut) {
+    for (int64_t i = 0; i < n; ++i) P.as<BF16>()[i] = start, M3.as<float>()[i] = V3.as<float>()[i] = 0;
+    AdamW p = o;
+    p.rounding_key = key;
+    adamw(ctx, P.rows(0, cut), {}, M3.rows(0, cut), V3.rows(0, cut), G.rows(0, cut), p);
+    p.first += static_cast<uint32_t>(cut);
+    adamw(ctx, P.rows(cut, n), {}, M3.rows(cut, n), V3.rows(cut, n), G.rows(cut, n), p);
+    int64_t same = 0;
+    for (int64_t i = 0; i < n; ++i) same += P.as<BF16>()[i].bits == W.as<BF16>()[i].bits;
+    return same;
+  };
+  EXPECT_EQ(in_pieces(o.rounding_key, 777), n);
+  EXPECT_LT(in_pieces(o.rounding_key + (uint64_t{1} << 40), 777), n * 9 / 10);
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, Kernels, ::testing::ValuesIn(all_params()),
                          [](const auto& p) { return name_of(p.param); });
 

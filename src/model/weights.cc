@@ -31,12 +31,17 @@ FlatLayout flat_layout(const ModelConfig& c, Head head) {
   return out;
 }
 
-TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype) {
+std::unique_ptr<Arena> make_arena(const std::string& name, int64_t bytes, const std::string& folder) {
+  return folder.empty() ? std::make_unique<Arena>(name, bytes) : std::make_unique<Arena>(name, bytes, folder);
+}
+
+TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype,
+                          const std::string& folder) {
   TensorSet s;
   const FlatLayout layout = flat_layout(c, head);
   int64_t bytes = 0;
   for (int64_t n : layout.parts) bytes += n * dtype_size(dtype) + 128;
-  s.arena = std::make_unique<Arena>(name, bytes);
+  s.arena = make_arena(name, bytes, folder);
   for (int64_t n : layout.parts) s.parts.push_back(s.arena->alloc(dtype, {n}));
   auto at = layout.tensors.begin();
   s.tensors.each(c, head, [&](const std::string&, Tensor& t, Spec, int64_t) { t = flat_tensor(*at, s.parts), ++at; });

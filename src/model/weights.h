@@ -35,7 +35,10 @@ struct TensorSet {
 };
 // The tensor as a view of its part's array.
 Tensor flat_tensor(const FlatTensor& f, const std::vector<Tensor>& parts);
-TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype);
+// folder: the memory is a file there (tensor/arena.h).
+TensorSet make_tensor_set(const std::string& name, const ModelConfig& c, Head head, DType dtype,
+                          const std::string& folder = "");
+std::unique_ptr<Arena> make_arena(const std::string& name, int64_t bytes, const std::string& folder);
 
 struct Weights {
   ModelConfig config;
@@ -44,7 +47,8 @@ struct Weights {
   TensorSet master;                           // f32
   TensorSet copy;                             // bf16, empty for f32 compute
   std::shared_ptr<const ModelSource> source;  // of load_for_inference: some tensors are views of its files
-  Model<Tensor>& use() { return compute == DType::kF32 ? master.tensors : copy.tensors; }
+  TensorSet& use_set() { return compute == DType::kF32 ? master : copy; }
+  Model<Tensor>& use() { return use_set().tensors; }
   Tensor output() { return config.tie_embeddings && head == Head::kLanguage ? use().tok_embeddings : use().output; }
   void refresh_copy(Ctx& ctx);  // copy = bf16(master)
 };

@@ -1,6 +1,8 @@
 #include "tensor/arena.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -13,11 +15,31 @@
 namespace puyu {
 namespace {
 constexpr int64_t kPage = 2 << 20, kLeastBlock = 64 << 20;
+int64_t whole_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
+}  // namespace
+
+Arena::Arena(std::string name, int64_t capacity, const std::string& folder)
+    : name_(std::move(name)), device_(Device::kCpu), capacity_(whole_pages(capacity)) {
+  if (capacity_ == 0) return;
+  auto because = [&](int error) {
+    fail("[arena] ", folder, ": cannot keep ", format_count(static_cast<double>(capacity_), "B"), " for ", name_,
+         " in a file there: ", std::strerror(error), "; free some space, or choose another folder");
+  };
+  std::string path = folder + "/puyu-memory-XXXXXX";
+  const int fd = ::mkostemp(path.data(), O_CLOEXEC);
+  if (fd < 0) because(errno);
+  ::unlink(path.c_str());  // gone with the process, whatever ends it
+  const int error = ::posix_fallocate(fd, 0, capacity_);
+  void* p =
+      error ? MAP_FAILED : ::mmap(nullptr, static_cast<size_t>(capacity_), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  const int why = error ? error : errno;
+  ::close(fd);
+  if (p == MAP_FAILED) because(why);
+  blocks_.push_back({static_cast<char*>(p), 0, capacity_});
 }
 
 Arena::Arena(std::string name, int64_t capacity, Device device, bool host_visible)
-    : name_(std::move(name)), device_(device), host_visible_(host_visible) {
-  capacity_ = (capacity + kPage - 1) / kPage * kPage;
+    : name_(std::move(name)), device_(device), host_visible_(host_visible), capacity_(whole_pages(capacity)) {
   if (capacity_ == 0 || device == Device::kCuda) return;
   void* p = ::mmap(nullptr, static_cast<size_t>(capacity_), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -16,6 +16,9 @@ class Arena {
   // On a GPU memory is taken in blocks as it is needed; a tensor lies in one block, so the end of one may stay empty.
   // host_visible: memory that the CPU may touch too (tests; slow).
   Arena(std::string name, int64_t capacity_bytes, Device device = Device::kCpu, bool host_visible = false);
+  // Memory that is a file without a name in `folder`: the system writes it there and forgets it when memory is short.
+  // The file has its size from the beginning, so a full disk is an Error here and not a fault later.
+  Arena(std::string name, int64_t capacity_bytes, const std::string& folder);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -34,6 +37,7 @@ class Arena {
   int64_t used() const { return used_; }
   int64_t peak() const { return peak_; }
   int64_t capacity() const { return capacity_; }
+  char* base() const { return base_; }  // of the whole capacity
   const std::string& name() const { return name_; }
   Device device() const { return device_; }
 

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include "base/error.h"
+#include "base/temp_dir_test_util.h"
 
 namespace puyu {
 namespace {
@@ -60,6 +63,27 @@ TEST(Arena, ExhaustionNamesArenaShapeAndSizes) {
     EXPECT_NE(alloc_error(a, shape), "");
   Arena none("none", 0);
   EXPECT_NE(alloc_error(none, {1}), "");
+}
+
+TEST(Arena, AFileInPlaceOfMemory) {
+  const test::TempDir dir;
+  {
+    Arena a("moments", 5 << 20, dir.path);
+    EXPECT_EQ(a.capacity(), 6 << 20);
+    float* p = a.alloc_array<float>(1 << 20);
+    for (int i = 0; i < 1 << 20; ++i) ASSERT_EQ(p[i], 0.0f);
+    p[12345] = 3;
+    EXPECT_EQ(p[12345], 3);
+    EXPECT_TRUE(std::filesystem::is_empty(dir.path)) << "the file has a name";
+  }
+  try {
+    Arena a("moments", int64_t{1} << 50, dir.path);
+    FAIL() << "a disk of a petabyte";
+  } catch (const Error& e) {
+    const std::string said = e.what();
+    EXPECT_NE(said.find(dir.path + ": cannot keep"), std::string::npos) << said;
+    EXPECT_NE(said.find("moments"), std::string::npos) << said;
+  }
 }
 
 TEST(Arena, MemoryTableAddsUp) {

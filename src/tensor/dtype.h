@@ -50,6 +50,24 @@ inline BF16 to_bf16(float f) {
   return {static_cast<uint16_t>((u + 0x7fffu + ((u >> 16) & 1)) >> 16)};
 }
 
+// 32 bits that look random, a function of key and index: two rounds of an integer hash (Wellons' lowbias32), each with
+// its half of the key. The kernels have the same on vectors.
+constexpr uint32_t scramble(uint32_t x) {
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return x ^ x >> 16;
+}
+constexpr uint32_t random_bits(uint64_t key, uint32_t index) {
+  return scramble(scramble(index + static_cast<uint32_t>(key)) + static_cast<uint32_t>(key >> 32));
+}
+// Rounds away from zero with the probability of what is cut off, so that the mean of many is f. Infinities and NaN as
+// to_bf16.
+inline BF16 to_bf16_stochastic(float f, uint32_t random) {
+  const auto u = std::bit_cast<uint32_t>(f);
+  if ((u & 0x7f800000u) == 0x7f800000u) return to_bf16(f);
+  return {static_cast<uint16_t>((u + (random >> 16)) >> 16)};
+}
+
 template <class T>
 constexpr DType kDTypeOf = DType::kU8;
 template <>

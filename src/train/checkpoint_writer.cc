@@ -33,6 +33,10 @@ class Timed {
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
+void lower_priority() {
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowPriority);  // Linux: of this thread
+}
+
 // With the cores of training: threads of OpenMP, each its pages (they lie where they are first touched).
 void copy_tensor(Tensor to, Tensor from) {
   constexpr int64_t kPiece = 1 << 20;
@@ -59,7 +63,7 @@ void check_room(const std::string& run_dir, uint64_t bytes) {
 CheckpointWriter::CheckpointWriter(Options options, Learner& learner)
     : options_(std::move(options)), learner_(learner) {
   Comm& comm = learner_.state().comm();
-  files_[0] = plan_masters("", learner_.state(), DType::kF32);
+  files_[0] = plan_masters("", learner_.state(), learner_.state().masters());
   files_[1] = plan_moments("", learner_.state());
   together(comm, [&] {
     if (comm.rank() != 0) return;
@@ -71,15 +75,26 @@ CheckpointWriter::CheckpointWriter(Options options, Learner& learner)
     check_room(options_.run_dir, files_[0].size + files_[1].size);
   });
   if (!options_.background) return;
-  // The copy's memory is made real now, not in the first save: 350 M parameters took seconds to get theirs.
-  const int64_t n = files_[0].elements() + files_[1].elements();
   const auto parts = static_cast<int64_t>(files_[0].parts.size() + files_[1].parts.size());
   constexpr int64_t kAdded = 128;  // bytes by which an arena rounds up each tensor, at most
-  copies_ = std::make_unique<Arena>("checkpoint copy", n * 4 + parts * kAdded);
-  copy_state();
+  copies_ = make_arena("checkpoint copy", files_[0].bytes() + files_[1].bytes() + parts * kAdded,
+                       learner_.state().storage().offload);
+  if (learner_.state().storage().offload.empty()) make_real_ = std::thread([this] { touch_copies(); });
+}
+
+// Memory is given when it is first touched, which took 350 M parameters six seconds in their first save: so it is
+// touched before that, while training goes on.
+void CheckpointWriter::touch_copies() {
+  lower_priority();
+  constexpr int64_t kPiece = 2 << 20;
+  const int64_t n = copies_->capacity();
+  auto* p = copies_->base();
+  for (int64_t at = 0; at < n && !ending_; at += kPiece) std::memset(p + at, 0, static_cast<size_t>(kPiece));
 }
 
 CheckpointWriter::~CheckpointWriter() {
+  ending_ = true;
+  if (make_real_.joinable()) make_real_.join();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -104,7 +119,7 @@ void CheckpointWriter::begin(const TrainState& state, SaveKind kind) {
 // The files, empty, and this rank's part of them.
 void CheckpointWriter::prepare() {
   Comm& comm = learner_.state().comm();
-  files_[0] = plan_masters(dir_ + "/model.safetensors", learner_.state(), DType::kF32);
+  files_[0] = plan_masters(dir_ + "/model.safetensors", learner_.state(), learner_.state().masters());
   files_[1] = plan_moments(dir_ + "/optimizer.safetensors", learner_.state());
   try {
     together(comm, [&] {
@@ -121,10 +136,11 @@ void CheckpointWriter::prepare() {
 
 // Into the same memory each time.
 void CheckpointWriter::copy_state() {
+  if (make_real_.joinable()) make_real_.join();
   copies_->release(0);
   for (FilePlan& f : files_)
     for (FilePart& part : f.parts) {
-      const Tensor copy = copies_->alloc(DType::kF32, {part.data.numel()});
+      const Tensor copy = copies_->alloc(part.data.dtype, {part.data.numel()});
       copy_tensor(copy, part.data);
       part.data = copy;
     }
@@ -143,7 +159,7 @@ void CheckpointWriter::start(std::function<void()> work) {
   }
   running_ = true;
   thread_ = std::thread([this, guarded = std::move(guarded)] {
-    ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kLowPriority);  // Linux: of this thread
+    lower_priority();
     guarded();
     running_ = false;
   });

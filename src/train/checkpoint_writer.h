@@ -39,6 +39,7 @@ class CheckpointWriter {
  private:
   enum class Stage { kIdle, kWriting, kCommitting };
   void prepare();
+  void touch_copies();
   void copy_state();
   void start(std::function<void()> work);
   void advance();
@@ -54,6 +55,8 @@ class CheckpointWriter {
   std::string dir_, done_, model_config_;
   FilePlan files_[2];
   std::unique_ptr<Arena> copies_;
+  std::thread make_real_;  // of copies_, before the first save
+  std::atomic<bool> ending_{false};
   std::thread thread_;
   std::atomic<bool> running_{false};
   std::string error_;  // of the thread; read when it has ended

@@ -57,6 +57,8 @@ void validate_ramp(const BatchRamp& r) {
 void TrainOptions::validate() const {
   if (init_from.empty()) model.validate();
   one_of("dtype", dtype, {"f32", "bf16"});
+  one_of("masters", masters, {"f32", "bf16"});
+  if (masters == "bf16" && dtype != "bf16") fail("[train] masters = bf16 needs dtype = bf16, got ", dtype);
   one_of("recompute", recompute, {"none", "selective", "full"});
   positive("batch_tokens", static_cast<double>(batch_tokens));
   positive("micro_tokens", static_cast<double>(micro_tokens));
@@ -85,6 +87,7 @@ void TrainOptions::validate() const {
   one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp"});
   positive("parallel.patience", parallel.patience);
   guard.validate();
+  eval.validate();
   validate_ramp(batch_ramp);
   parse_step_list(skip_batches, "skip_batches");
   if (!alert_url.empty()) parse_http_url(alert_url);
@@ -92,6 +95,7 @@ void TrainOptions::validate() const {
                          {"watch.round", watch.round},
                          {"watch.optimizer", watch.optimizer},
                          {"watch.save", watch.save},
+                         {"watch.eval", watch.eval},
                          {"watch.heartbeat", watch.heartbeat}})
     not_negative(name, v);
   if (data.empty()) fail("[train] no training data; add a table [[data]] with a path");

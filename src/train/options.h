@@ -7,6 +7,7 @@
 #include "comm/mesh.h"
 #include "train/guard.h"
 #include "train/learner.h"
+#include "train/task_eval.h"
 #include "train/watch.h"
 
 namespace puyu {
@@ -91,6 +92,8 @@ struct TrainOptions {
   std::string init_from;
   std::string tokenizer;
   std::string dtype = "f32";
+  std::string masters = "f32";
+  std::string offload;
   std::string recompute = "none";
   int64_t seed = 1024;
   int64_t threads = 0;
@@ -120,13 +123,18 @@ struct TrainOptions {
   std::string alert_url;
   GuardOptions guard;
   WatchOptions watch;
+  TaskEvalOptions eval;
   bool verify_data = true;
 
   template <class F>
   void fields(F&& f) {
     f("init_from", init_from, "start from this model folder; empty = random weights of [model]'s shape");
     f("tokenizer", tokenizer, "the tokenizer of the data; checked against the shards, copied beside the model");
-    f("dtype", dtype, "f32 or bf16: type of activations and of the weights that compute; masters are f32");
+    f("dtype", dtype, "f32 or bf16: type of activations and of the weights that compute");
+    f("masters", masters,
+      "weights that the optimizer updates: f32, or bf16 with stochastic rounding (dtype bf16; 4 bytes a parameter "
+      "less)");
+    f("offload", offload, "a folder on a disk that keeps Adam's moments in place of memory; empty = memory");
     f("recompute", recompute, "none, selective (norms and SwiGLU) or full (whole blocks): less memory, more time");
     f("seed", seed, "initial weights and order of the data");
     f("threads", threads, "CPU threads of each rank; 0 = all, shared between the ranks on a machine");
@@ -156,6 +164,7 @@ struct TrainOptions {
     f("batch_ramp", batch_ramp, "a smaller batch in the first steps");
     f("guard", guard, "loss spikes, inf and NaN, odd gradient norms, slow ranks");
     f("watch", watch, "limits of time, heartbeat");
+    f("eval", eval, "tasks of 'puyu eval' during the run");
     f("model", model, "shape of the model");
     f("optimizer", optimizer, "AdamW");
     f("parallel", parallel, "several ranks");

@@ -35,23 +35,11 @@ std::string event_record(const StepMetrics& m) {
     if (l.tokens > 0) s.emplace_back("train/loss/" + l.name, l.loss), s.emplace_back("train/acc/" + l.name, l.accuracy);
   }
   for (const ValidLoss& v : m.valid) s.emplace_back("valid/loss/" + v.name, v.loss);
+  for (const TaskScore& t : m.tasks) s.emplace_back("eval/" + t.task + "/" + t.metric, t.value);
   return tensorboard_scalars(m.time, m.step, s);
 }
 
 // Steps 1 … last of metrics.jsonl. A last line without its end is what a killed process was writing.
-std::vector<StepMetrics> read_metrics(const std::string& path, int64_t last) {
-  std::vector<StepMetrics> out;
-  if (last == 0 || !file_exists(path)) return out;
-  const std::string text = read_file(path);
-  size_t line = 1;
-  for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1, ++line) {
-    const Json j = Json::parse(std::string_view(text).substr(at, end - at), cat(path, ":", line));
-    if (j.at("step").as_int() > last) break;
-    out.push_back(metrics_from_json(j));
-  }
-  return out;
-}
-
 std::string first_line_of(const char* command) {
   std::string out;
   if (FILE* p = ::popen(command, "r")) {
@@ -141,6 +129,10 @@ Json to_json(const StepMetrics& m) {
     e["acc"] = v.accuracy;
     e["tokens"] = v.tokens;
   }
+  for (const TaskScore& t : m.tasks) {
+    Json& e = j["tasks"][t.task][t.metric];
+    e["value"] = t.value, e["error"] = t.error, e["samples"] = t.samples;
+  }
   return j;
 }
 
@@ -165,7 +157,24 @@ StepMetrics metrics_from_json(const Json& j) {
   if (const Json* valid = j.find("valid"))
     for (const auto& [name, v] : valid->as_object())
       m.valid.push_back({name, number(v, "loss"), number(v, "acc"), v.at("tokens").as_int()});
+  if (const Json* tasks = j.find("tasks"))
+    for (const auto& [task, metrics] : tasks->as_object())
+      for (const auto& [metric, v] : metrics.as_object())
+        m.tasks.push_back({task, metric, number(v, "value"), number(v, "error"), v.at("samples").as_int()});
   return m;
+}
+
+std::vector<StepMetrics> read_metrics(const std::string& path, int64_t last) {
+  std::vector<StepMetrics> out;
+  if (last == 0 || !file_exists(path)) return out;
+  const std::string text = read_file(path);
+  size_t line = 1;
+  for (size_t at = 0, end; (end = text.find('\n', at)) != std::string::npos; at = end + 1, ++line) {
+    const Json j = Json::parse(std::string_view(text).substr(at, end - at), cat(path, ":", line));
+    if (j.at("step").as_int() > last) break;
+    out.push_back(metrics_from_json(j));
+  }
+  return out;
 }
 
 RunLog::RunLog(const std::string& run_dir, int64_t step)

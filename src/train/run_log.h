@@ -14,6 +14,13 @@ struct ValidLoss {
   int64_t tokens = 0;
 };
 
+// One number of a task that the model was asked.
+struct TaskScore {
+  std::string task, metric;
+  double value = 0, error = 0;  // error: standard error
+  int64_t samples = 0;
+};
+
 struct SourceLoss {
   std::string name;
   double loss = 0, accuracy = 0;  // of its tokens in this step; NaN where it had none
@@ -39,11 +46,14 @@ struct StepMetrics {
   std::vector<std::string> events;  // "loss_spike: loss 7.1 after …"
   double time = 0;                  // Unix time at the step's end
   std::vector<ValidLoss> valid;     // empty when not validated at this step
+  std::vector<TaskScore> tasks;     // empty when none were asked at this step
 };
 // The step for people, on one line; ranks: how many train.
 std::string step_line(const StepMetrics& m, int64_t total_steps, int ranks);
 Json to_json(const StepMetrics& m);
 StepMetrics metrics_from_json(const Json& j);
+// A run's metrics.jsonl up to step `last`. Error names the line.
+std::vector<StepMetrics> read_metrics(const std::string& path, int64_t last = INT64_MAX);
 
 class RunLog {
  public:

@@ -74,6 +74,8 @@ void write_planned(const FilePlan& plan, Comm& comm) {
 
 void read_sets(const std::string& path, Zero& state, const std::vector<NamedSet>& sets) {
   const SafeTensors file(path);
+  Arena none("none", 0);
+  Ctx ctx{Device::kCpu, &none};
   const size_t expected = sets.size() * state.layout().tensors.size();
   if (file.tensors().size() != expected)
     fail("[checkpoint] ", path, ": expected ", expected, " tensors, got ", file.tensors().size());
@@ -81,22 +83,25 @@ void read_sets(const std::string& path, Zero& state, const std::vector<NamedSet>
     for (const FlatTensor& t : state.layout().tensors) {
       const std::string name = s.prefix + t.name, want = shape_string(shape_of(t, DType::kF32));
       const Tensor* found = file.find(name);
-      if (!found || shape_string(*found) != want)
+      // Masters may be of a run that keeps them in bf16.
+      const bool bf16 =
+          found && s.set == Zero::Set::kMaster && shape_string(*found) == shape_string(shape_of(t, DType::kBF16));
+      if (!found || (shape_string(*found) != want && !bf16))
         fail("[checkpoint] ", path, ": tensor '", name, "': expected ", want, ", got ",
              found ? shape_string(*found) : "none", "; the model's shape is not the checkpoint's");
     }
     state.each_slice(s.set, false, [&](const Zero::Slice& slice) {
-      const auto* from = static_cast<const char*>(file.find(s.prefix + slice.tensor.name)->data) + slice.begin * 4;
-      std::copy_n(from, slice.data.nbytes(), static_cast<char*>(slice.data.data));
+      const Tensor all = file.find(s.prefix + slice.tensor.name)->flat();
+      cast(ctx, slice.data, all.rows(slice.begin, slice.begin + slice.data.numel()));
     });
   }
 }
 
 }  // namespace
 
-int64_t FilePlan::elements() const {
+int64_t FilePlan::bytes() const {
   int64_t n = 0;
-  for (const FilePart& p : parts) n += p.data.numel();
+  for (const FilePart& p : parts) n += p.data.nbytes();
   return n;
 }
 
@@ -111,7 +116,7 @@ void write_parts(const FilePlan& plan) {
   constexpr int64_t kPiece = 1 << 20;
   std::vector<BF16> rounded;
   for (const FilePart& part : plan.parts) {
-    if (plan.dtype == DType::kF32) {
+    if (plan.dtype == part.data.dtype) {
       file.write_at(part.at, bytes_of(part.data));
       continue;
     }

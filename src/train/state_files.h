@@ -8,7 +8,7 @@
 
 namespace puyu {
 
-// What this rank writes of a file: stretches of tensors, f32, and where each begins in the file.
+// What this rank writes of a file: stretches of tensors, and where each begins in the file.
 struct FilePart {
   uint64_t at;
   Tensor data;
@@ -19,10 +19,11 @@ struct FilePlan {
   std::string header;  // of rank 0, who writes it
   DType dtype = DType::kF32;
   std::vector<FilePart> parts;  // views of the state
-  int64_t elements() const;
+  int64_t bytes() const;        // of them
 };
-FilePlan plan_masters(const std::string& path, Zero& state, DType dtype);  // f32, or bf16 (the masters rounded)
-FilePlan plan_moments(const std::string& path, Zero& state);               // m.NAME and v.NAME, f32
+// f32 where the masters are, or bf16 (masters in f32 are rounded).
+FilePlan plan_masters(const std::string& path, Zero& state, DType dtype);
+FilePlan plan_moments(const std::string& path, Zero& state);  // m.NAME and v.NAME, f32
 // Into a SharedFile that exists; flushed at the end.
 void write_parts(const FilePlan& plan);
 

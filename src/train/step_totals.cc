@@ -18,6 +18,15 @@ void StepTotals::add(const MicroBatch& m, const TokenResults& each) {
   }
 }
 
+void StepTotals::tell(StepMetrics& m, const std::vector<Loader::Info>& info) const {
+  m.loss = -mean(sums.logp), m.accuracy = mean(static_cast<double>(sums.correct)), m.tokens = sums.tokens;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const SourceSums& s = sources[i];
+    const auto n = static_cast<double>(s.tokens);
+    m.sources.push_back({info[i].name, -s.logp / n, static_cast<double>(s.correct) / n, s.tokens, info[i].epochs});
+  }
+}
+
 void StepTotals::add_ranks(Comm& comm) {
   std::vector<double> v{sums.logp, static_cast<double>(sums.tokens), static_cast<double>(sums.correct),
                         squared_lengths};

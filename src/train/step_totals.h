@@ -1,6 +1,7 @@
 // What the micro-batches of a step or of a validation add up to, over all ranks, in all and by data source.
 #pragma once
 #include "train/loader.h"
+#include "train/run_log.h"
 
 namespace puyu {
 
@@ -17,6 +18,8 @@ struct StepTotals {
   void add(const LmSums& s);
   void add(const MicroBatch& m, const TokenResults& each);
   void add_ranks(Comm& comm);  // afterwards every rank knows the totals of all
+  // loss, accuracy, tokens and sources; info: of the loader, after the step.
+  void tell(StepMetrics& m, const std::vector<Loader::Info>& info) const;
   double mean(double v) const { return v / static_cast<double>(sums.tokens); }
 };
 

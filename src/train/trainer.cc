@@ -59,7 +59,8 @@ Learner make_learner(const TrainOptions& o, Comm& world) {
   const DType dtype = parse_dtype(o.dtype);
   const auto source = o.init_from.empty() ? nullptr : open_model_source(o.init_from);
   const ModelConfig config = source ? source->config() : o.model;
-  Zero state(config, Head::kLanguage, dtype, make_ranks(o, config, world), static_cast<int>(o.parallel.zero));
+  Zero state(config, Head::kLanguage, dtype, make_ranks(o, config, world), static_cast<int>(o.parallel.zero),
+             {parse_dtype(o.masters), static_cast<uint64_t>(o.seed), o.offload});
   Arena scratch("load", 1 << 20);
   Ctx ctx{Device::kCpu, &scratch};
   state.fill([&](const FlatTensor& t, size_t index, Tensor whole) {
@@ -97,7 +98,7 @@ enum class Outcome { kDone, kStopped, kRolledBack };
 
 class Trainer {
  public:
-  Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world);
+  Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world, const Evaluate& evaluate);
   TrainReport run();
 
  private:
@@ -118,6 +119,7 @@ class Trainer {
   Spent spent() const;
   std::string layout();
   std::vector<ValidLoss> validate();
+  void ask_tasks(StepMetrics& m);
   void log_step(const StepMetrics& m);
   void log_memory();
   bool between_steps();  // saves what is due; false: asked to stop
@@ -129,6 +131,7 @@ class Trainer {
 
   const TrainOptions& o_;
   Comm& world_;
+  const Evaluate& evaluate_;
   std::string run_dir_;
   Learner learner_;
   std::optional<Pipeline> pipeline_;  // where ranks split the depth
@@ -151,9 +154,10 @@ class Trainer {
   std::optional<Watch> watch_;
 };
 
-Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world)
+Trainer::Trainer(const TrainOptions& o, std::string run_dir, bool resume, Comm& world, const Evaluate& evaluate)
     : o_(o),
       world_(world),
+      evaluate_(evaluate),
       run_dir_(std::move(run_dir)),
       learner_(make_learner(o, world)),
       data_(learner_.state().ranks().data()),
@@ -308,8 +312,7 @@ Outcome Trainer::train_on(const StepShare& share, int64_t batch_tokens, StepMetr
   if (!accumulate(share, totals)) return Outcome::kStopped;
   m.model_seconds = lap(t);
   m.forward_seconds = spent().forward - before.forward, m.backward_seconds = spent().backward - before.backward;
-  m.loss = -totals.mean(totals.sums.logp), m.accuracy = totals.mean(static_cast<double>(totals.sums.correct));
-  m.tokens = totals.sums.tokens;
+  totals.tell(m, loader_.info());
   watch_->enter(Watch::Part::kOptimizer, m.step);
   const StepResult r = learner_.measure();
   m.grad_norm = r.grad_norm;
@@ -338,12 +341,6 @@ Outcome Trainer::train_on(const StepShare& share, int64_t batch_tokens, StepMetr
     m.mfu = share_of_peak * c.train_flops_per_token(totals.squared_lengths / static_cast<double>(batch_tokens));
     m.mfu_internevo = share_of_peak * internevo_flops_per_token(c, sequence, learner_.recompute() == Recompute::kFull);
     m.mfu_megatron = share_of_peak * megatron_lm_flops_per_token(c, sequence);
-  }
-  const auto info = loader_.info();
-  for (size_t i = 0; i < info.size(); ++i) {
-    const SourceSums& s = totals.sources[i];
-    const auto n = static_cast<double>(s.tokens);
-    m.sources.push_back({info[i].name, -s.logp / n, static_cast<double>(s.correct) / n, s.tokens, info[i].epochs});
   }
   return Outcome::kDone;
 }
@@ -390,6 +387,7 @@ void Trainer::finish_step(StepMetrics& m) {
   look_at_ranks(m);
   const bool last = m.step == total_steps(o_);
   if (last || (o_.valid_every > 0 && m.step % o_.valid_every == 0)) m.valid = validate();
+  if (o_.eval.due(m.step, last)) ask_tasks(m);
   m.time = static_cast<double>(std::time(nullptr));
   if (steps_here_ == 1) log_memory();
   if (!first()) return;
@@ -433,6 +431,14 @@ std::vector<ValidLoss> Trainer::validate() {
     log_info("valid ", set.name, ": loss ", loss, "  ppl ", std::exp(loss));
   }
   return out;
+}
+
+void Trainer::ask_tasks(StepMetrics& m) {
+  watch_->enter(Watch::Part::kEval, m.step);
+  m.tasks = evaluate_tasks(o_.eval, evaluate_, run_dir_, o_.tokenizer, o_.parallel.patience, learner_.state());
+  watch_->leave();
+  for (const TaskScore& s : m.tasks)
+    log_info("eval ", s.task, ": ", s.metric, " ", s.value, " +- ", s.error, " (", s.samples, " samples)");
 }
 
 void Trainer::log_step(const StepMetrics& m) {
@@ -538,12 +544,14 @@ const std::vector<ValidLoss>& TrainReport::valid() const {
   return none;
 }
 
-TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume, Comm& world) {
+TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume, Comm& world,
+                  const Evaluate& evaluate) {
   options.validate();
+  CHECK(options.eval.tasks.empty() || evaluate);
   world.set_patience(options.parallel.patience);
   share_threads(options, world);
   if (world.rank() > 0) set_log_level(LogLevel::kError);  // one rank speaks for all
-  return Trainer(options, run_dir, resume, world).run();
+  return Trainer(options, run_dir, resume, world, evaluate).run();
 }
 
 TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume) {

@@ -5,6 +5,7 @@
 #pragma once
 #include "train/options.h"
 #include "train/run_log.h"
+#include "train/task_eval.h"
 
 namespace puyu {
 
@@ -20,8 +21,9 @@ struct TrainReport {
 
 // resume: continue from run_dir's newest whole checkpoint (from the beginning when there is none). Without it a run_dir
 // that holds a run is an Error. The continued run is bitwise the straight one, when it goes on with as many ranks.
-// world: the ranks that train together; each calls train().
-TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume, Comm& world);
+// world: the ranks that train together; each calls train(). evaluate: asks the tasks of options.eval.
+TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume, Comm& world,
+                  const Evaluate& evaluate = {});
 TrainReport train(const TrainOptions& options, const std::string& run_dir, bool resume);  // one process
 
 }  // namespace puyu

@@ -30,6 +30,8 @@ const char* name_of(Watch::Part part) {
       return "optimizer";
     case Watch::Part::kSave:
       return "save";
+    case Watch::Part::kEval:
+      return "eval";
     case Watch::Part::kNone:
       break;
   }
@@ -77,6 +79,8 @@ double Watch::limit() const {
       return options_.optimizer;
     case Part::kSave:
       return options_.save;
+    case Part::kEval:
+      return options_.eval;
     case Part::kNone:
       break;
   }

@@ -17,6 +17,7 @@ struct WatchOptions {
   double round = 3600;
   double optimizer = 1200;
   double save = 3600;
+  double eval = 7200;
   double heartbeat = 10;
   template <class F>
   void fields(F&& f) {
@@ -24,13 +25,14 @@ struct WatchOptions {
     f("round", round, "seconds for forward and backward of one micro-batch");
     f("optimizer", optimizer, "seconds for the gradient norm and the optimizer");
     f("save", save, "seconds that training may stand still for a checkpoint");
+    f("eval", eval, "seconds for the tasks of eval");
     f("heartbeat", heartbeat, "seconds between updates of heartbeat.json; 0 = none");
   }
 };
 
 class Watch {
  public:
-  enum class Part { kNone, kData, kRound, kOptimizer, kSave };
+  enum class Part { kNone, kData, kRound, kOptimizer, kSave, kEval };
   // run_dir "": no heartbeat. on_limit: told before the process ends (to alert).
   Watch(const WatchOptions& options, const std::string& run_dir, int rank,
         std::function<void(const std::string&)> on_limit = {});

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/rng.h"
 
 namespace puyu {
 namespace {
@@ -67,20 +68,21 @@ Zero::Zero(Weights weights, bool trainable)
 Zero::Zero(const ModelConfig& config, Head head, DType compute, Comm& data_ranks, int level)
     : Zero(config, head, compute, std::make_shared<Ranks>(data_ranks), level) {}
 
-Zero::Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level)
-    : level_(level), ranks_(std::move(ranks)), comm_(&ranks_->data()), config_(config) {
-  CHECK(0 <= level && level <= 3);
+Zero::Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level,
+           StateStorage storage)
+    : level_(level), storage_(std::move(storage)), ranks_(std::move(ranks)), comm_(&ranks_->data()), config_(config) {
+  CHECK(0 <= level && level <= 3 && (masters() == DType::kF32 || compute == DType::kBF16));
   config.validate();
   w_.config = splits_tensors() ? split_config(config, ranks_->tensor().size()) : config;
   w_.head = head, w_.compute = compute;
   model_ = flat_layout(config, head), layout_ = flat_layout(w_.config, head);
   keep_held_parts();
-  w_.master = make_set("weights", DType::kF32, whole(Set::kMaster));
+  if (!masters_compute() || compute == DType::kF32) w_.master = make_set("weights", masters(), whole(Set::kMaster));
   if (compute == DType::kBF16 && level <= 2) w_.copy = make_set("weights bf16", DType::kBF16, true);
   w_.use().layers.resize(static_cast<size_t>(config.num_layers));  // level 3: nowhere yet
   grads_ = make_set("gradients", DType::kF32, whole(Set::kGradient));
-  m_ = make_set("adam m", DType::kF32, whole(Set::kMoment1));
-  v_ = make_set("adam v", DType::kF32, whole(Set::kMoment2));
+  m_ = make_set("adam m", DType::kF32, whole(Set::kMoment1), storage_.offload);
+  v_ = make_set("adam v", DType::kF32, whole(Set::kMoment2), storage_.offload);
   gathers_.resize(layout_.parts.size());
   gathered_.resize(layout_.parts.size());
   collecting_.resize(layout_.parts.size());
@@ -121,14 +123,14 @@ ModelConfig Zero::config() const {
 }
 
 bool Zero::whole(Set set) const {
-  if (set == Set::kMaster) return level_ == 0 || (level_ <= 2 && w_.compute == DType::kF32);
+  if (set == Set::kMaster) return level_ == 0 || masters_compute();
   return level_ == 0 || (set == Set::kGradient && level_ == 1);
 }
 
 TensorSet& Zero::tensors(Set set) {
   switch (set) {
     case Set::kMaster:
-      return w_.master;
+      return masters_compute() ? w_.use_set() : w_.master;
     case Set::kMoment1:
       return m_;
     case Set::kMoment2:
@@ -140,13 +142,13 @@ TensorSet& Zero::tensors(Set set) {
 }
 
 // Contents zero. In pieces: parts of this rank's share, and tensors that point nowhere yet.
-TensorSet Zero::make_set(const std::string& name, DType dtype, bool whole) const {
-  if (whole && !ranks_->splits_depth()) return make_tensor_set(name, w_.config, w_.head, dtype);
+TensorSet Zero::make_set(const std::string& name, DType dtype, bool whole, const std::string& folder) const {
+  if (whole && !ranks_->splits_depth()) return make_tensor_set(name, w_.config, w_.head, dtype, folder);
   TensorSet s;
   int64_t bytes = 0;
   auto size = [&](size_t p) { return whole ? layout_.parts[p] : share(p).size(); };
   for (size_t p = 0; p < layout_.parts.size(); ++p) bytes += size(p) * dtype_size(dtype) + 128;
-  s.arena = std::make_unique<Arena>(name, bytes);
+  s.arena = make_arena(name, bytes, folder);
   for (size_t p = 0; p < layout_.parts.size(); ++p) s.parts.push_back(s.arena->alloc(dtype, {size(p)}));
   s.tensors.layers.resize(static_cast<size_t>(w_.config.num_layers));
   for (size_t p = 0; whole && p < layout_.parts.size(); ++p)
@@ -196,8 +198,9 @@ void Zero::fill(const Fill& f) {
   for (size_t i = 0; i < layout_.tensors.size(); ++i) {
     const FlatTensor &t = layout_.tensors[i], &of_model = model_.tensors[of_model_[i]];
     const auto part = static_cast<size_t>(t.part);
-    if (whole(Set::kMaster) && !splits_tensors()) {
-      f(of_model, of_model_[i], flat_tensor(t, w_.master.parts));
+    const std::vector<Tensor>& masters_parts = tensors(Set::kMaster).parts;
+    if (whole(Set::kMaster) && masters() == DType::kF32 && !splits_tensors()) {
+      f(of_model, of_model_[i], flat_tensor(t, masters_parts));
       continue;
     }
     ScratchScope scope(arena);
@@ -208,14 +211,14 @@ void Zero::fill(const Fill& f) {
     const Share held = whole(Set::kMaster) ? Share{0, layout_.parts[part]} : share(part),
                 both = overlap(held, {t.begin, t.begin + t.elements()});
     if (both.size() > 0)
-      copy_floats(w_.master.parts[part].rows(both.begin - held.begin, both.end - held.begin),
-                  mine.rows(both.begin - t.begin, both.end - t.begin));
+      cast(ctx_, masters_parts[part].rows(both.begin - held.begin, both.end - held.begin),
+           mine.rows(both.begin - t.begin, both.end - t.begin));
   }
   refresh_copies();
 }
 
 void Zero::refresh_copies() {
-  if (w_.compute == DType::kF32 || level_ == 3) return;
+  if (level_ == 3 || masters_compute()) return;
   for (size_t p = 0; p < layout_.parts.size(); ++p) {
     const Tensor copy = w_.copy.parts[p];
     if (copy.numel() == 0) continue;
@@ -381,8 +384,15 @@ GradientSquares Zero::squared_norms() {
   return out;
 }
 
+// Which bits round a tensor's new weights in a step: alike on all ranks that have it.
+uint64_t Zero::rounding_key(const FlatTensor& t, int64_t step) const {
+  uint64_t name = 0;
+  for (char c : t.name) name = mix64(name ^ static_cast<uint8_t>(c));
+  return Rng(storage_.seed + name, static_cast<uint64_t>(step)).next();
+}
+
 void Zero::update(const AdamW& adam) {
-  const bool bf16 = w_.compute == DType::kBF16;
+  const bool copies = w_.compute == DType::kBF16 && level_ <= 2 && !masters_compute();
   for (size_t p = 0; p < layout_.parts.size(); ++p) {
     // Level 0 updates all on every rank; else a rank updates its piece and tells the others.
     const Share all{0, layout_.parts[p]}, range = level_ == 0 ? all : share(p);
@@ -393,11 +403,16 @@ void Zero::update(const AdamW& adam) {
     each_tensor(p, range, [&](const FlatTensor& t, Share s) {
       AdamW o = adam;
       if (!t.spec.decay) o.weight_decay = 0;
-      const Tensor copy = bf16 && level_ <= 2 ? w_.copy.parts[p].rows(s.begin, s.end) : Tensor{};
+      if (masters() == DType::kBF16) {
+        const int64_t rank = t.spec.split == Split::kWhole ? 0 : ranks_->tensor().rank();
+        o.rounding_key = rounding_key(t, adam.step);
+        o.first = static_cast<uint32_t>(rank * t.elements() + s.begin - t.begin);
+      }
+      const Tensor copy = copies ? w_.copy.parts[p].rows(s.begin, s.end) : Tensor{};
       adamw(ctx_, of(Set::kMaster, s), copy, of(Set::kMoment1, s), of(Set::kMoment2, s), of(Set::kGradient, s), o);
     });
     // On their way while the optimizer goes on; the next forward pass waits where it needs them.
-    if (level_ == 1 || level_ == 2) gathers_[p] = comm_->start_all_gather(bf16 ? w_.copy.parts[p] : w_.master.parts[p]);
+    if (level_ == 1 || level_ == 2) gathers_[p] = comm_->start_all_gather(w_.use_set().parts[p]);
   }
 }
 

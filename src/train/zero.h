@@ -38,13 +38,23 @@ struct GradientSquares {
   std::array<double, kGradientGroups> groups{};
 };
 
+// How the training state is kept.
+struct StateStorage {
+  // bf16: only where the model computes in bf16. There is then no second copy of the weights: what computes is what the
+  // optimizer updates, rounded stochastically (kernels.h, AdamW) by `seed`, step and place in the model.
+  DType masters = DType::kF32;
+  uint64_t seed = 0;
+  std::string offload;  // a folder: Adam's moments lie in a file there (tensor/arena.h) instead of in memory
+};
+
 class Zero final : public PartWatch {
  public:
   // One process; the weights as they are.
   Zero(Weights whole, bool trainable);
   // A training state over `ranks`, whose world must outlive it. config: the whole model's. The weights are 0 until
   // fill().
-  Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level);
+  Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level,
+       StateStorage storage = {});
   Zero(const ModelConfig& config, Head head, DType compute, Comm& data_ranks, int level);
   ~Zero() override;
   Zero(Zero&&) noexcept;
@@ -64,6 +74,8 @@ class Zero final : public PartWatch {
   int level() const { return level_; }
   ModelConfig config() const;                          // the whole model's
   const FlatLayout& layout() const { return model_; }  // its tensors
+  DType masters() const { return storage_.masters; }
+  const StateStorage& storage() const { return storage_; }
 
   // Before each micro-batch; last: the step's last, in which levels 0 and 1 sum the gradients.
   void begin_round(bool last) { last_round_ = last, whole_summed_ = false; }
@@ -80,7 +92,7 @@ class Zero final : public PartWatch {
   struct Slice {
     const FlatTensor& tensor;
     int64_t begin;  // its first element in the tensor
-    Tensor data;    // f32 [n]
+    Tensor data;    // [n], f32; masters: masters()
   };
   // own: each element on one rank only (to write); else all that this rank holds (to read).
   void each_slice(Set set, bool own, const std::function<void(const Slice&)>& f);
@@ -103,8 +115,11 @@ class Zero final : public PartWatch {
   };
 
   bool whole(Set set) const;
+  // What computes is what the optimizer updates.
+  bool masters_compute() const { return level_ <= 2 && w_.compute == masters(); }
+  uint64_t rounding_key(const FlatTensor& t, int64_t step) const;
   TensorSet& tensors(Set set);
-  TensorSet make_set(const std::string& name, DType dtype, bool whole) const;
+  TensorSet make_set(const std::string& name, DType dtype, bool whole, const std::string& folder = "") const;
   Share share(size_t part) const { return share_of(layout_.parts[part], comm_->rank(), comm_->size()); }
   bool splits_tensors() const { return ranks_->tensor().size() > 1; }
   // Of a tensor that all tensor ranks have: whether this rank is the one that counts and writes it.
@@ -139,6 +154,7 @@ class Zero final : public PartWatch {
   TensorSet grads_, m_, v_;
   bool trainable_ = true;
   int level_ = 0;
+  StateStorage storage_;
   std::shared_ptr<const Ranks> ranks_;
   Comm* comm_ = nullptr;  // the data ranks
   ModelConfig config_;

@@ -194,13 +194,37 @@ double sum_squares(Ctx& ctx, Tensor x) {
   return total;
 }
 
-void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o) {
-  float *W = w.as<float>(), *M = m.as<float>(), *V = v.as<float>(), *G = g.as<float>();
-  BF16* C = static_cast<BF16*>(copy.data);
+namespace {
+
+// tensor/dtype.h's random_bits() and to_bf16_stochastic() on 16 lanes.
+PUYU_INLINE vu scramble_lanes(vu x) {
+  x = (x ^ (x >> 16)) * 0x7feb352du;
+  x = (x ^ (x >> 15)) * 0x846ca68bu;
+  return x ^ (x >> 16);
+}
+PUYU_INLINE vu random_lanes(uint64_t key, uint32_t index) {
+  const vu lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return scramble_lanes(scramble_lanes(lane + index + static_cast<uint32_t>(key)) + static_cast<uint32_t>(key >> 32));
+}
+PUYU_INLINE void store_stochastic(BF16* p, vf v, vu random, int64_t n) {
+  const vu u = (vu)v, rounded = (u + (random >> 16)) >> 16;
+  const vu bits = (u & 0x7f800000u) == 0x7f800000u ? bf16_bits(v) : rounded;
+  const vh h = __builtin_convertvector(bits, vh);
+  if (n >= 16) {
+    __builtin_memcpy(p, &h, 32);
+    return;
+  }
+  __builtin_memcpy(p, &h, sizeof(BF16) * static_cast<size_t>(n));
+}
+
+// put(i, w, n): where the new weights go.
+template <class T, class Put>
+PUYU_INLINE void adamw_of(const T* W, Tensor m, Tensor v, Tensor g, const AdamW& o, Put&& put) {
+  float *M = m.as<float>(), *V = v.as<float>(), *G = g.as<float>();
   const double t = static_cast<double>(o.step);
   const auto c1 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(o.beta1), t)));
   const auto c2 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(o.beta2), t)));
-  for_vectors(w.numel(), [=](int64_t i, int64_t n) {
+  for_vectors(m.numel(), [=](int64_t i, int64_t n) {
     const vf gi = load_n(G + i, n) * o.grad_scale;
     const vf mi = load_n(M + i, n) * o.beta1 + gi * (1.0f - o.beta1);
     const vf vi_ = load_n(V + i, n) * o.beta2 + gi * gi * (1.0f - o.beta2);
@@ -209,6 +233,25 @@ void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const Adam
     const vf root = vsqrt(vi_ * c2);
     vf wi = load_n(W + i, n);
     wi -= o.lr * (mi * c1 / (root + o.eps) + o.weight_decay * wi);
+    put(i, wi, n);
+  });
+}
+
+}  // namespace
+
+void adamw(Ctx&, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const AdamW& o) {
+  if (w.dtype == DType::kBF16) {
+    BF16* W = w.as<BF16>();
+    const uint64_t key = o.rounding_key;
+    const uint32_t first = o.first;
+    adamw_of(W, m, v, g, o, [=](int64_t i, vf wi, int64_t n) {
+      store_stochastic(W + i, wi, random_lanes(key, first + static_cast<uint32_t>(i)), n);
+    });
+    return;
+  }
+  float* W = w.as<float>();
+  BF16* C = static_cast<BF16*>(copy.data);
+  adamw_of(W, m, v, g, o, [=](int64_t i, vf wi, int64_t n) {
     store_n(W + i, wi, n);
     if (C) store_n(C + i, wi, n);
   });

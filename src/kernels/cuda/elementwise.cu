@@ -94,6 +94,34 @@ struct AdamWStep {
     w -= lr * (m * correct1 / (sqrtf(v * correct2) + eps) + decay * w);
   }
 };
+// tensor/dtype.h's random_bits() and to_bf16_stochastic().
+PUYU_BODY uint32_t scrambled(uint32_t x) {
+  x = (x ^ x >> 16) * 0x7feb352du;
+  x = (x ^ x >> 15) * 0x846ca68bu;
+  return x ^ x >> 16;
+}
+PUYU_BODY BF16 rounded_stochastically(float f, uint32_t random) {
+  union {
+    float f;
+    uint32_t u;
+  } bits{f};
+  if ((bits.u & 0x7f800000u) == 0x7f800000u) return from_float<BF16>(f);
+  BF16 out;
+  out.bits = static_cast<uint16_t>((bits.u + (random >> 16)) >> 16);
+  return out;
+}
+__global__ void __launch_bounds__(kThreads) adamw_bf16_kernel(BF16* w, float* m, float* v, const float* g, int64_t n,
+                                                              AdamWStep step, uint64_t key, uint32_t first) {
+  const int64_t all = static_cast<int64_t>(gridDim.x) * kThreads;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x; i < n; i += all) {
+    float a = as_float(w[i]), b = m[i], c = v[i];
+    step(a, b, c, g[i]);
+    const uint32_t index = first + static_cast<uint32_t>(i);
+    m[i] = b, v[i] = c;
+    w[i] = rounded_stochastically(
+        a, scrambled(scrambled(index + static_cast<uint32_t>(key)) + static_cast<uint32_t>(key >> 32)));
+  }
+}
 __global__ void __launch_bounds__(kThreads)
     adamw_kernel(float* w, BF16* copy, float* m, float* v, const float* g, int64_t n, bool wide, AdamWStep step) {
   const int64_t me = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
@@ -200,7 +228,10 @@ void adamw(Ctx& ctx, Tensor w, Tensor copy, Tensor m, Tensor v, Tensor g, const 
   const auto c2 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(o.beta2), t)));
   const AdamWStep step{o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.grad_scale, c1, c2};
   const bool wide = aligned(w.data) && aligned(m.data) && aligned(v.data) && aligned(g.data);
-  if (w.numel() > 0)
+  if (w.dtype == DType::kBF16 && w.numel() > 0)
+    launch(ctx, &adamw_bf16_kernel, {blocks_for(w.numel(), 1)}, kThreads, 0, static_cast<BF16*>(w.data), m.as<float>(),
+           v.as<float>(), g.as<float>(), w.numel(), step, o.rounding_key, o.first);
+  else if (w.numel() > 0)
     launch(ctx, &adamw_kernel, {blocks_for(w.numel(), 4)}, kThreads, 0, w.as<float>(), static_cast<BF16*>(copy.data),
            m.as<float>(), v.as<float>(), g.as<float>(), w.numel(), wide, step);
 }
