@@ -67,7 +67,7 @@ void TrainOptions::validate() const {
     not_negative(name, static_cast<double>(v));
   if (!(min_lr_ratio >= 0 && min_lr_ratio <= 1)) fail("[train] min_lr_ratio: expected 0 to 1, got ", min_lr_ratio);
   if (parallel.zero < 0 || parallel.zero > 3) fail("[train] parallel.zero: expected 0, 1, 2 or 3, got ", parallel.zero);
-  one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp"});
+  one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp", "isp"});
   positive("parallel.patience", parallel.patience);
   if (data.empty()) fail("[train] no training data; add a table [[data]] with a path");
   if (phases.empty()) fail("[train] no phases; add a table [[phases]] with steps and seq_len");

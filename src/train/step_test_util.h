@@ -13,6 +13,7 @@ struct Case {
   Recompute recompute = Recompute::kNone;
   int64_t batch_tokens = 150, micro_tokens = 200;
   bool biases = false;
+  int64_t seq_len = 24;
 };
 
 inline Learner make_learner(const Case& k, std::shared_ptr<const Ranks> ranks, int level) {

@@ -3,16 +3,18 @@
 //   mtp   columns of wqkv, w1, w3 and rows of wo, w2; every rank has all tokens between the products
 //   msp   the same; between the products each rank has a share of the tokens
 //   fsp   as msp, and what was gathered for a product is gathered again in the backward pass: less memory
+//   isp   no columns and rows: whole weights and a share of the tokens (train/sequence_parallel.h)
 #pragma once
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "comm/mesh.h"
 #include "model/parallel.h"
 
 namespace puyu {
 
-enum class TensorMode { kMtp, kMsp, kFsp };
+enum class TensorMode { kMtp, kMsp, kFsp, kIsp };
 TensorMode parse_tensor_mode(const std::string& name);  // Error that names the known ones
 
 class Ranks {
@@ -22,15 +24,26 @@ class Ranks {
   explicit Ranks(std::unique_ptr<Comm> world);            // owned
 
   Comm& world() const { return *world_; }
-  // Ranks with the same share of the model: they split the batch and, by ZeRO, the training state.
-  Comm& data() const { return *data_; }
-  Comm& tensor() const { return *tensor_; }  // ranks that have the same sequences and split each block
+  Comm& data() const { return *data_; }        // they split the sequences of a batch
+  Comm& tensor() const { return *tensor_; }    // the same sequences; they split each block, or isp: the tokens
+  Comm& context() const { return *context_; }  // the same sequences and share of the model; they split the tokens
+  // All that split the tokens of the same sequences: context ranks, times the tensor ranks of isp.
+  Comm& sequence() const { return *sequence_; }
+  // All with the same share of the model: gradients are summed over them and ZeRO splits the training state among them.
+  Comm& state() const { return *state_; }
   TensorMode mode() const { return mode_; }
-  bool splits_tokens() const { return tensor_->size() > 1 && mode_ != TensorMode::kMtp; }
+  bool isp() const { return tensor_->size() > 1 && mode_ == TensorMode::kIsp; }
+  bool splits_tensors() const { return tensor_->size() > 1 && mode_ != TensorMode::kIsp; }
+  // Whether tensor ranks have different rows of the residual stream.
+  bool splits_stream() const { return splits_tensors() && mode_ != TensorMode::kMtp; }
+  // Whether this rank is the first of those that work on the same sequences.
+  bool first_of_sequences() const { return tensor_->rank() == 0 && context_->rank() == 0; }
 
  private:
-  std::unique_ptr<Comm> own_world_, own_data_, own_tensor_;
-  Comm *world_, *data_, *tensor_;
+  Comm* split(int64_t color);
+  std::unique_ptr<Comm> own_world_, self_;
+  std::vector<std::unique_ptr<Comm>> groups_;
+  Comm *world_, *data_, *tensor_, *context_, *sequence_, *state_;
   TensorMode mode_ = TensorMode::kMtp;
 };
 
@@ -42,7 +55,8 @@ class TensorParallel final : public Parallel {
   bool splits_tokens() const override { return mode_ != TensorMode::kMtp; }
   bool keeps_gathered() const override { return mode_ != TensorMode::kFsp; }
   void gather(Tensor all) const override;
-  void sum(Tensor partial) const override;
+  void start_sum(Tensor partial) const override;
+  void finish_sum() const override;
 
   // A call's tokens must be a multiple of this: equal rows of the stream, on the borders of messages' pieces.
   int64_t token_unit(int64_t hidden_size) const;
@@ -54,6 +68,7 @@ class TensorParallel final : public Parallel {
   void wait(Pending work) const;
   Comm& comm_;
   TensorMode mode_;
+  mutable Pending sum_;
   mutable double wait_seconds_ = 0;
 };
 

@@ -46,8 +46,10 @@ std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig
   if (m.pipeline > 1)
     fail("[train] parallel.pipeline: pipeline ranks are not there yet; leave it at 1, and split blocks with ",
          "parallel.tensor or memory with parallel.zero = 3");
-  const Mesh mesh = fit_mesh(m, world.size(), {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size});
-  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode));
+  const TensorMode mode = parse_tensor_mode(o.parallel.tensor_mode);
+  MeshLimits limits{c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size};
+  if (mode == TensorMode::kIsp) limits.ffn = limits.vocabulary = 0;  // whole on each rank
+  return std::make_shared<Ranks>(world, fit_mesh(m, world.size(), limits), mode);
 }
 
 Learner make_learner(const TrainOptions& o, Comm& world) {
@@ -328,10 +330,12 @@ void Trainer::report_saved(const std::string& path) {
 
 TrainReport Trainer::run() {
   const int64_t total = total_steps(o_), end = o_.stop_at > 0 ? std::min(o_.stop_at, total) : total;
+  const Ranks& ranks = learner_.state().ranks();
   if (world_.size() > 1)
     log_info(data_.size(), " data ranks, ZeRO ", o_.parallel.zero,
-             data_.size() < world_.size()
-                 ? cat(", each of ", world_.size() / data_.size(), " tensor ranks (", o_.parallel.tensor_mode, ")")
+             ranks.context().size() > 1 ? cat(", each of ", ranks.context().size(), " context ranks") : "",
+             ranks.tensor().size() > 1
+                 ? cat(", each of ", ranks.tensor().size(), " tensor ranks (", o_.parallel.tensor_mode, ")")
                  : "");
   log_info("training ", format_count(static_cast<double>(report_.parameters), "parameters"), " on ",
            format_count(static_cast<double>(loader_.tokens()), "tokens"), ", ", num_threads(), " threads",
