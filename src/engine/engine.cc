@@ -350,8 +350,10 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
         out[i].id = scheduler_.tokens(rows[i].id)[rows[i].history];
         continue;
       }
-      float* own = work.as<float>() + static_cast<int64_t>(i) * V;
-      std::copy_n(logits.as<float>() + static_cast<int64_t>(i) * V, V, own);
+      float* own = logits.as<float>() + static_cast<int64_t>(i) * V;
+      const Request& r = active_.at(rows[i].id).request;
+      if (changes_logits(r.sampling) || r.mask || !r.bad_ids.empty())
+        own = std::copy_n(own, V, work.as<float>() + static_cast<int64_t>(i) * V) - V;
       out[i].id = choose_one(rows[i], {own, static_cast<size_t>(V)});
       if (!next_is_due(rows[i], out[i].id)) break;
     }

@@ -108,6 +108,11 @@ void adjust(std::span<float> logits, std::span<const int32_t> answer, const Samp
     for (int32_t id : stop_ids) at(id) = kNever;
 }
 
+bool changes_logits(const SamplingOptions& o) {
+  return !o.logit_bias.empty() || o.presence_penalty != 0 || o.frequency_penalty != 0 || o.min_tokens > 0 ||
+         o.repetition_penalty != 1;
+}
+
 bool loops(std::span<const int32_t> answer, const SamplingOptions& o) {
   const auto n = static_cast<size_t>(o.repetition_ngram_size);
   if (n == 0 || answer.size() < n) return false;

@@ -18,6 +18,9 @@ void validate(const SamplingOptions& o);
 void adjust(std::span<float> logits, std::span<const int32_t> answer, const SamplingOptions& o,
             std::span<const int32_t> stop_ids, std::span<const std::vector<int32_t>> bad_ids);
 
+// Whether adjust() without bad sequences, or sample(), can write to the logits under these options.
+bool changes_logits(const SamplingOptions& o);
+
 // The loop stopper: the answer's last repetition_ngram_size tokens stand in it repetition_ngram_threshold times.
 bool loops(std::span<const int32_t> answer, const SamplingOptions& o);
 

@@ -157,6 +157,31 @@ TEST(Sampler, MinTokensAndBadSequencesForbid) {
   EXPECT_EQ(pick({never, never}, o), -1);
 }
 
+TEST(Sampler, KnowsWhichOptionsWriteToTheLogits) {
+  const std::vector<int32_t> answer{1, 1}, stops{3};
+  auto writes = [&](const SamplingOptions& o) {
+    std::vector<float> x{1, 2, 3, 4};
+    const std::vector<float> before = x;
+    adjust(x, answer, o, stops, {});
+    Rng rng(1, 1);
+    sample(x, answer, o, rng);
+    return x != before;
+  };
+  auto expect_writes = [&](bool want, auto set) {
+    SamplingOptions o;
+    set(o);
+    EXPECT_EQ(writes(o), want);
+    EXPECT_EQ(changes_logits(o), want);
+  };
+  expect_writes(false, [](auto& o) { o.temperature = 0; });
+  expect_writes(false, [](auto& o) { o.top_k = 2, o.min_p = 0.1, o.top_p = 0.5; });
+  expect_writes(true, [](auto& o) { o.logit_bias = {{0, 1}}; });
+  expect_writes(true, [](auto& o) { o.presence_penalty = 1; });
+  expect_writes(true, [](auto& o) { o.frequency_penalty = -1; });
+  expect_writes(true, [](auto& o) { o.min_tokens = 3; });
+  expect_writes(true, [](auto& o) { o.repetition_penalty = 1.1; });
+}
+
 TEST(Sampler, LoopStopperCountsTheLastNgram) {
   SamplingOptions o = plain();
   EXPECT_FALSE(loops(std::vector<int32_t>(100, 1), o));  // off

@@ -97,6 +97,7 @@ __attribute__((target("avx512vnni"))) void run_vnni(float* c, int64_t ldc, const
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) acc[r][v] = add ? _mm512_loadu_si512(c + r * ldc + v * 16) : _mm512_setzero_si512();
   for (int64_t kb = 0; kb < kblocks; ++kb, a += kMr * kBlock)
+#pragma GCC unroll 1
     for (int k = 0; k < kBlock; ++k, b += kNr) {
       ahead.next();
       __m512i bv[kNv];
@@ -125,6 +126,7 @@ __attribute__((target("avx512bf16"))) void run_bf16(float* c, int64_t ldc, const
 #pragma GCC unroll 2
     for (int v = 0; v < kNv; ++v) acc[r][v] = add ? _mm512_loadu_ps(c + r * ldc + v * 16) : _mm512_setzero_ps();
   for (int64_t kb = 0; kb < kblocks; ++kb, a += kMr * kBlock)
+#pragma GCC unroll 1
     for (int k = 0; k < kBlock; ++k, b += kNr) {
       ahead.next();
       __m512bh bv[kNv];
