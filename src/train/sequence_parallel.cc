@@ -38,8 +38,8 @@ int64_t SequenceParallel::token(int rank, int64_t row) const {
 
 SequenceParallel::Rows SequenceParallel::take(const Batch& b, std::span<const int32_t> target,
                                               std::span<const float> coef) {
-  const int64_t T = b.tokens();
-  CHECK(T % token_unit(1) == 0 && target.size() == b.ids.size() && (coef.empty() || coef.size() == target.size()));
+  const int64_t T = b.tokens(), unit = token_unit(1);
+  CHECK(unit > 0 && T % unit == 0 && target.size() == b.ids.size() && (coef.empty() || coef.size() == target.size()));
   cu_ = b.cu, max_len_ = b.max_len;
   zigzag_ = {T, ring_.size()};
   if (ring_.size() > 1) plan_ = plan_ring(cu_, zigzag_, ring_.rank());
