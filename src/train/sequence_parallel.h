@@ -8,6 +8,7 @@
 // both alike (Ranks::state()). With ZeRO 3 that is isp of InternEvo: weights gathered for a block, the next block's
 // meanwhile, gradients reduce-scattered.
 #pragma once
+#include <memory>
 #include <span>
 
 #include "model/model.h"
@@ -22,41 +23,33 @@ struct TokenResults {
   std::vector<int32_t> correct;
 };
 
-class SequenceParallel final : public SharedSeqs {
+class SequenceParallel {
  public:
   explicit SequenceParallel(const Ranks& ranks);
 
   // A micro-batch's tokens must be a multiple of this; unit: what one context rank's tokens must be a multiple of.
   int64_t token_unit(int64_t unit) const;
 
-  // This rank's rows of a micro-batch, all ranks having the same one. The batch refers to this object, which is for one
-  // micro-batch at a time.
+  // This rank's rows of a micro-batch, all ranks having the same one. Several may be under way at a time, their passes
+  // in the same order on all ranks.
   struct Rows {
-    Batch batch;
+    std::unique_ptr<const SharedSeqs> seqs;
+    Batch batch;  // refers to seqs
     std::vector<int32_t> target;
     std::vector<float> coef;
   };
-  Rows take(const Batch& all, std::span<const int32_t> target, std::span<const float> coef);
+  Rows take(const Batch& all, std::span<const int32_t> target, std::span<const float> coef) const;
   // What was found at all tokens of the micro-batch, from what each rank found at its rows.
   TokenResults put_together(const TokenResults& mine) const;
-
-  void forward(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads) const override;
-  void backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads) const override;
 
   double wait_seconds() const { return wait_seconds_; }  // spent waiting for other ranks, since the beginning
 
  private:
-  // The token of row `row` of rank `rank` of the group.
-  int64_t token(int rank, int64_t row) const;
-  void attend(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads) const;
-  void attend_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads) const;
+  // The token of row `row` of rank `rank` of the group, of a micro-batch of so many tokens.
+  int64_t token(int64_t tokens, int rank, int64_t row) const;
 
   Comm &all_, &ring_;
   Comm* heads_;  // none: not isp
-  std::vector<int32_t> cu_;
-  int64_t max_len_ = 0;
-  Zigzag zigzag_;
-  RingPlan plan_;
   mutable double wait_seconds_ = 0;
 };
 
