@@ -181,19 +181,26 @@ class TensorTrainRanks : public TrainRanks {
   }
 };
 
-TEST_F(TensorTrainRanks, AnyMeshTrainsTheRunOfOne) {
+// Some runs on several ranks.
+struct MeshRun {
+  int ranks;
+  int64_t tensor;
+  const char *mode, *recompute;
+  int64_t zero, context = 1;
+};
+// Each line is a test.
+const std::vector<MeshRun> kMeshRuns[] = {
+    {{2, 2, "mtp", "none", 0}, {4, 2, "msp", "full", 3}},
+    {{4, 4, "fsp", "selective", 1}, {4, 2, "fsp", "none", 2}},
+    {{2, 2, "isp", "none", 3}, {4, 2, "isp", "full", 1}},
+    {{4, 1, "mtp", "selective", 2, 4}, {4, 2, "isp", "none", 0, 2}},
+    {{4, 2, "msp", "none", 3, 2}},
+};
+class AnyMesh : public TensorTrainRanks, public ::testing::WithParamInterface<int> {};
+TEST_P(AnyMesh, TrainsTheRunOfOne) {
   options.batch_tokens = 131, options.micro_tokens = 40;  // 131 tokens split over nothing
   train(options, dir + "/one", false);
-  struct Run {
-    int ranks;
-    int64_t tensor;
-    const char *mode, *recompute;
-    int64_t zero, context = 1;
-  };
-  for (const Run& r :
-       {Run{2, 2, "mtp", "none", 0}, Run{4, 2, "msp", "full", 3}, Run{4, 4, "fsp", "selective", 1},
-        Run{4, 2, "fsp", "none", 2}, Run{2, 2, "isp", "none", 3}, Run{4, 2, "isp", "full", 1},
-        Run{4, 1, "mtp", "selective", 2, 4}, Run{4, 2, "isp", "none", 0, 2}, Run{4, 2, "msp", "none", 3, 2}}) {
+  for (const MeshRun& r : kMeshRuns[GetParam()]) {
     layout(r.tensor, r.mode, r.zero, r.context);
     options.recompute = r.recompute;
     const std::string name = cat(r.ranks / r.tensor / r.context, " x ", r.context, " x ", r.tensor, " ", r.mode,
@@ -202,6 +209,7 @@ TEST_F(TensorTrainRanks, AnyMeshTrainsTheRunOfOne) {
     compare(name);
   }
 }
+INSTANTIATE_TEST_SUITE_P(Runs, AnyMesh, ::testing::Range(0, static_cast<int>(std::size(kMeshRuns))));
 
 TEST_F(TensorTrainRanks, AnotherTensorSizeGoesOn) {
   train(options, dir + "/one", false);

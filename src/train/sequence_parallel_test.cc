@@ -41,9 +41,13 @@ const std::vector<Row> kRows = {
     {"bf16, long sequences", {DType::kBF16, false, Recompute::kNone, 250, 250, false, 120}, "/long"},
 };
 
-class SequenceChild : public MeshChild {};
+class SequenceChild : public MeshChild {
+ protected:
+  // Every so many cases of each layout, another one first in each.
+  void steps(size_t every);
+};
 
-TEST_F(SequenceChild, Steps) {
+void SequenceChild::steps(size_t every) {
   const char* at = std::getenv("PUYU_RANKS_CHILD");
   if (!at) GTEST_SKIP() << "one rank of the tests below";
   Comm& world = world_of_test();
@@ -55,7 +59,7 @@ TEST_F(SequenceChild, Steps) {
     const Mesh& m = layout.mesh;
     if (m.ranks() != world.size()) continue;
     const auto ranks = std::make_shared<const Ranks>(world, m, parse_tensor_mode(layout.mode));
-    for (size_t i = 0; i < kRows.size(); ++i) {
+    for (size_t i = l % every; i < kRows.size(); i += every) {
       const Row& r = kRows[i];
       const int level = static_cast<int>(i + l) % 4;
       const std::string name = cat(m.data, " x ", m.context, " x ", m.tensor, " ", m.tensor > 1 ? layout.mode : "");
@@ -72,6 +76,9 @@ TEST_F(SequenceChild, Steps) {
     }
   }
 }
+
+TEST_F(SequenceChild, Steps) { steps(1); }
+TEST_F(SequenceChild, EveryThird) { steps(3); }
 
 // Every rank gets the log-prob of every token, in its place, whichever rank had the row.
 TEST_F(SequenceChild, LogProbs) {
@@ -108,11 +115,13 @@ class SequenceRanks : public FolderTest, public ::testing::WithParamInterface<in
   }
 };
 const auto kName = [](const auto& i) { return std::to_string(i.param) + "Ranks"; };
-TEST_P(SequenceRanks, AStepIsThatOfOneRank) { run(GetParam(), "SequenceChild.Steps"); }
+TEST_P(SequenceRanks, AStepIsThatOfOneRank) {
+  run(GetParam(), GetParam() < 4 ? "SequenceChild.Steps" : "SequenceChild.EveryThird");
+}
 INSTANTIATE_TEST_SUITE_P(Ranks, SequenceRanks, ::testing::Values(2, 3, 4), kName);
 class SlowSequenceRanks : public SequenceRanks {};
 TEST_P(SlowSequenceRanks, AStepIsThatOfOneRank) { run(GetParam(), "SequenceChild.Steps"); }
-INSTANTIATE_TEST_SUITE_P(Ranks, SlowSequenceRanks, ::testing::Values(6, 8), kName);
+INSTANTIATE_TEST_SUITE_P(Ranks, SlowSequenceRanks, ::testing::Values(4, 6, 8), kName);
 class SequenceLogProbs : public SequenceRanks {};
 TEST_P(SequenceLogProbs, AreThoseOfOneRankOnEveryRank) { run(GetParam(), "SequenceChild.LogProbs"); }
 INSTANTIATE_TEST_SUITE_P(Ranks, SequenceLogProbs, ::testing::Values(4), kName);
