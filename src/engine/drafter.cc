@@ -33,7 +33,7 @@ class NgramDrafter : public Drafter {
 
 class ModelDrafter : public Drafter {
  public:
-  explicit ModelDrafter(Weights weights) : weights_(std::move(weights)), engine_(weights_) {}
+  ModelDrafter(Weights weights, const EngineOptions& o) : weights_(std::move(weights)), engine_(weights_, o) {}
   std::vector<std::vector<int32_t>> propose(const Sequences& sequences, int n) override {
     std::vector<std::vector<int32_t>> prompts, out(sequences.size());
     std::vector<size_t> from;
@@ -57,8 +57,10 @@ class ModelDrafter : public Drafter {
 }  // namespace
 
 std::unique_ptr<Drafter> make_ngram_drafter() { return std::make_unique<NgramDrafter>(); }
-std::unique_ptr<Drafter> make_model_drafter(Weights weights) {
-  return std::make_unique<ModelDrafter>(std::move(weights));
+std::unique_ptr<Drafter> make_model_drafter(Weights weights, const std::string& device) {
+  EngineOptions o;
+  o.device = device;
+  return std::make_unique<ModelDrafter>(std::move(weights), o);
 }
 
 }  // namespace puyu

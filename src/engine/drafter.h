@@ -23,6 +23,6 @@ std::unique_ptr<Drafter> make_ngram_drafter();
 
 // A smaller model of the same vocabulary, greedily. It has an engine of its own, whose prefix cache remembers where
 // each sequence was.
-std::unique_ptr<Drafter> make_model_drafter(Weights weights);
+std::unique_ptr<Drafter> make_model_drafter(Weights weights, const std::string& device = "cpu");
 
 }  // namespace puyu

@@ -28,6 +28,18 @@ int checked_bits(int bits) {
   return bits;
 }
 
+Device checked_device(const std::string& name) {
+  if (name == "cpu") return Device::kCpu;
+  if (name != "cuda") fail("device: expected cpu or cuda, got '", name, "'");
+  if (!cuda_built_in())
+    fail(
+        "device: this puyu was built without CUDA; use cpu, or install nvcc and build with cmake --preset "
+        "cuda");
+  if (device_count() == 0)
+    fail("device: no GPU that this process can use; check nvidia-smi and CUDA_VISIBLE_DEVICES, or use cpu");
+  return Device::kCuda;
+}
+
 uint64_t prompt_hash(const std::vector<int32_t>& ids) {
   return hash64({reinterpret_cast<const char*>(ids.data()), ids.size() * sizeof(int32_t)});
 }
@@ -56,12 +68,15 @@ int64_t cache_tokens(const ModelConfig& c, const EngineOptions& o) {
 Engine::Engine(Weights& weights, const EngineOptions& options)
     : weights_(weights),
       options_(options),
-      scratch_("scratch", kReserve),
-      activations_("activations", kReserve),
-      ctx_{Device::kCpu, &scratch_},
+      scratch_("scratch", kReserve, checked_device(options.device)),
+      activations_("activations", kReserve, scratch_.device()),
+      host_scratch_("host", kReserve),
+      ctx_{scratch_.device(), &scratch_, nullptr, options.batch_invariant},
+      host_{Device::kCpu, &host_scratch_},
       rope_config_(serving_config(weights.config, options)),
       scheduler_(limits(rope_config_, options)),
-      kv_(weights.config, weights.compute, checked_bits(options.kv_bits), limits(rope_config_, options).pages) {
+      kv_(weights.config, weights.compute, checked_bits(options.kv_bits), limits(rope_config_, options).pages,
+          scratch_.device()) {
   if (!options.draft.empty() && options.draft != "ngram")
     fail("[engine] draft: expected ngram or nothing, got '", options.draft, "'");
   if (options.draft == "ngram") drafter_ = make_ngram_drafter();
@@ -79,22 +94,25 @@ void Engine::refresh() {
   rope_ = std::make_shared<RopeAngles>(rope_angles(rope_config_));
   std::vector<Tensor> plain;
   weights_.use().each(c, weights_.head, [&](const std::string&, Tensor& t, Spec, int64_t) { plain.push_back(t); });
-  if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", kReserve);
+  if (!packed_arena_) packed_arena_ = std::make_unique<Arena>("packed weights", kReserve, ctx_.device);
   packed_arena_->release(0);
   size_t i = 0;
   packed_.each(c, weights_.head, [&](const std::string& name, Tensor& t, Spec, int64_t layer) {
     const Tensor& from = plain[i++];
     const bool matrix = layer >= 0 && from.rank == 2;  // rows of the embedding are looked up, not multiplied
-    t = matrix ? pack_matrix(ctx_, *packed_arena_, weights_, name, from, options_.weights) : from;
+    t = matrix ? pack_matrix(host_, ctx_, *packed_arena_, weights_, name, from, options_.weights)
+               : place_in(*packed_arena_, from);
     // What was mapped and is packed now need not stay in memory twice.
-    if (matrix && from && weights_.source && weights_.source->view(name, weights_.compute).data == from.data)
+    if (t.data != from.data && from && weights_.source &&
+        weights_.source->view(name, weights_.compute).data == from.data)
       drop_mapped_pages(from.data, static_cast<size_t>(from.nbytes()));
   });
   if (head() == Head::kValue)
-    output_ = weights_.output();  // one row: nothing to gain from packing, and quantised it would lose
+    output_ = place_in(*packed_arena_,
+                       weights_.output());  // one row: nothing to gain from packing, and quantised it would lose
   else
-    output_ =
-        pack_matrix(ctx_, *packed_arena_, weights_, "output.weight", weights_.output(), head_scheme(options_.weights));
+    output_ = pack_matrix(host_, ctx_, *packed_arena_, weights_, "output.weight", weights_.output(),
+                          head_scheme(options_.weights));
 }
 
 int64_t Engine::context_length() const {
@@ -161,7 +179,7 @@ std::shared_ptr<const RopeAngles> Engine::rope_for(int64_t prompt_tokens) const 
 
 int Engine::add_adapter(const std::string& dir) {
   CHECK(active_.empty(), "adapters changed under running requests");
-  adapters_.push_back(load_lora(ctx_, dir, weights_.config, weights_.compute));
+  adapters_.push_back(load_lora(host_, ctx_, dir, weights_.config, weights_.compute));
   return static_cast<int>(adapters_.size()) - 1;
 }
 
@@ -197,12 +215,12 @@ bool Engine::step() {
   guess();
   const std::vector<Scheduler::Work> work = scheduler_.plan();
   if (work.empty()) return false;
-  ScratchScope scope(activations_);
+  ScratchScope scope(activations_), host_scope(host_scratch_);
   std::vector<Row> rows;
   std::vector<Token> tokens;
   try {
     for (auto [from, to] : scheduler_.copies()) kv_.copy(ctx_, from, to);
-    tokens = choose(forward(work, rows), rows);
+    tokens = choose(to_host(forward(work, rows)), rows);
   } catch (...) {
     scheduler_.undo(work);  // or the prefix cache would keep pages that were never filled
     throw;
@@ -220,6 +238,19 @@ bool Engine::step() {
     deliver(rows[i].id, tokens[i], more);
   }
   return true;
+}
+
+// Each step has a table of its own, a row a token: sequences may have different bases, and a context of any length
+// needs no table of its size.
+Tensor Engine::rope_rows(const std::vector<const RopeAngles*>& angles, const std::vector<int32_t>& positions) {
+  const auto T = static_cast<int64_t>(positions.size());
+  const int64_t hd = weights_.config.hd(), pieces = T < 32 ? 1 : T / 16;
+  Tensor table = host_scratch_.alloc(DType::kF32, {T, hd});
+  parallel_for(pieces, [&](int64_t piece) {
+    for (int64_t t = T * piece / pieces; t < T * (piece + 1) / pieces; ++t)
+      write_rope_row(*angles[static_cast<size_t>(t)], positions[static_cast<size_t>(t)], table.as<float>() + t * hd);
+  });
+  return place_in(activations_, table, ctx_.stream);
 }
 
 // Runs the tokens of `work`; logits f32 [rows, V]: of each sequence whose next token is due one, and one a guess.
@@ -244,15 +275,7 @@ Tensor Engine::forward(const std::vector<Scheduler::Work>& work, std::vector<Row
       last.push_back(cu.back() - static_cast<int32_t>(w.end - static_cast<int64_t>(rows[i].history)) - 1);
   }
   const auto T = static_cast<int64_t>(ids.size()), n = static_cast<int64_t>(rows.size());
-  // Each step has a table of its own, a row a token: sequences may have different bases, and a context of any length
-  // needs no table of its size.
-  Tensor rope_table = activations_.alloc(DType::kF32, {T, c.hd()});
-  parallel_for(T < 32 ? 1 : T / 16, [&](int64_t piece) {
-    const int64_t pieces = T < 32 ? 1 : T / 16;
-    for (int64_t t = T * piece / pieces; t < T * (piece + 1) / pieces; ++t)
-      write_rope_row(*angles[static_cast<size_t>(t)], positions[static_cast<size_t>(t)],
-                     rope_table.as<float>() + t * c.hd());
-  });
+  Tensor rope_table = rope_rows(angles, positions);
   std::iota(positions.begin(), positions.end(), 0);
   Tensor x = activations_.alloc(weights_.compute, {T, c.hidden_size});
   embedding(ctx_, x, packed_.tok_embeddings, ids.data());
@@ -342,7 +365,7 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
   for (size_t i = 0; i < rows.size(); ++i)
     if (i == 0 || rows[i].id != rows[i - 1].id) first.push_back(i);
   // Penalties and masks work in place, the log-probs are those of the untouched logits.
-  Tensor work = activations_.alloc(DType::kF32, {n, V});
+  Tensor work = host_scratch_.alloc(DType::kF32, {n, V});
   parallel_for(static_cast<int64_t>(first.size()), [&](int64_t s) {
     const size_t begin = first[static_cast<size_t>(s)];
     for (size_t i = begin; i < rows.size() && rows[i].id == rows[begin].id; ++i) {
@@ -361,7 +384,7 @@ std::vector<Token> Engine::choose(Tensor logits, const std::vector<Row>& rows) {
   std::vector<int32_t> ids;
   std::vector<float> logp(rows.size());
   for (const Token& t : out) ids.push_back(std::max(t.id, 0));
-  target_logp(ctx_, make_view(logp.data(), n), logits, ids.data());
+  target_logp(host_, make_view(logp.data(), n), logits, ids.data());
   for (size_t i = 0; i < out.size(); ++i) out[i].logp = logp[i];
   add_top(logits, rows, out);
   return out;
@@ -383,7 +406,7 @@ void Engine::add_top(Tensor logits, const std::vector<Row>& rows, std::vector<To
   std::vector<float> logp(rows.size());
   for (size_t k = 0; k < most; ++k) {
     for (size_t i = 0; i < ids.size(); ++i) ids[i] = k < tokens[i].top.size() ? tokens[i].top[k].id : 0;
-    target_logp(ctx_, make_view(logp.data(), static_cast<int64_t>(logp.size())), logits, ids.data());
+    target_logp(host_, make_view(logp.data(), static_cast<int64_t>(logp.size())), logits, ids.data());
     for (size_t i = 0; i < ids.size(); ++i)
       if (k < tokens[i].top.size()) tokens[i].top[k].logp = logp[i];
   }
@@ -454,6 +477,8 @@ std::vector<Rollout> Engine::generate_tokens(const std::vector<std::vector<int32
   return out;
 }
 
-std::string Engine::memory() const { return memory_table({packed_arena_.get(), &kv_.arena, &activations_, &scratch_}); }
+std::string Engine::memory() const {
+  return memory_table({packed_arena_.get(), &kv_.arena, &activations_, &scratch_, &host_scratch_});
+}
 
 }  // namespace puyu

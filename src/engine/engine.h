@@ -13,6 +13,7 @@
 #include "engine/scheduler.h"
 #include "engine/token_mask.h"
 #include "model/model.h"
+#include "tensor/device.h"
 
 namespace puyu {
 
@@ -29,6 +30,8 @@ struct EngineOptions {
   int draft_tokens = 5;
   int64_t draft_batch = 8;
   int64_t ageing_tokens = 32768;
+  std::string device = "cpu";  // ModelOptions' --device; not in the option list
+  bool batch_invariant = true;
   template <class F>
   void fields(F&& f) {
     f("max_batch", max_batch, "sequences that run at once");
@@ -48,6 +51,8 @@ struct EngineOptions {
     f("draft_batch", draft_batch, "guess only while at most so many sequences are in work");
     f("ageing_tokens", ageing_tokens,
       "a request goes before those of the next lower class until so many tokens later; smaller = classes matter less");
+    f("batch_invariant", batch_invariant,
+      "an answer does not depend on what else is in work, to the bit; false = faster on a GPU (always so on the CPU)");
   }
 };
 
@@ -169,6 +174,8 @@ class Engine {
   void score_cached(const std::vector<std::vector<int32_t>>& sequences,
                     const std::function<void(size_t, const Score&)>& done, int adapter);
   std::vector<Score> score_batch(const Batch& b, int adapter);
+  Tensor rope_rows(const std::vector<const RopeAngles*>& angles, const std::vector<int32_t>& positions);
+  Tensor to_host(Tensor t) { return place_in(host_scratch_, t, ctx_.stream); }
   void pool(const std::vector<Scheduler::Work>& work, Tensor x);
   void deliver_values(const std::vector<Scheduler::Work>& work);
   void deliver(int64_t id, const Token& token, bool more);
@@ -178,8 +185,9 @@ class Engine {
 
   Weights& weights_;
   EngineOptions options_;
-  Arena scratch_, activations_;
-  Ctx ctx_;
+  Arena scratch_, activations_;  // on the device
+  Arena host_scratch_;
+  Ctx ctx_, host_;  // the device's, and the CPU's for what is read and chosen there
   std::unique_ptr<Arena> packed_arena_;
   Model<Tensor> packed_;
   Tensor output_;

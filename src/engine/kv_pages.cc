@@ -45,8 +45,8 @@ int64_t KvPages::bytes_per_token(const ModelConfig& c, DType act, int bits) {
   return 2 * c.num_layers * c.num_kv_heads * (bits ? kv_row_bytes(c.hd(), bits) : c.hd() * dtype_size(act));
 }
 
-KvPages::KvPages(const ModelConfig& c, DType act, int bits, int64_t pages)
-    : arena("kv pages", bytes_per_token(c, act, bits) * pages * kPage + 256 * c.num_layers) {
+KvPages::KvPages(const ModelConfig& c, DType act, int bits, int64_t pages, Device device)
+    : arena("kv pages", bytes_per_token(c, act, bits) * pages * kPage + 256 * c.num_layers, device) {
   for (int64_t l = 0; l < c.num_layers; ++l) {
     for (auto* list : {&k, &v})
       list->push_back(arena.alloc(bits ? DType::kU8 : act,

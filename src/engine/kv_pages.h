@@ -36,7 +36,7 @@ class PageAllocator {
 // Per layer: act [pages, KV, kPage, HD], or rows of 8 or 4 bits a number (kernels.h, kv_row_bytes). Memory becomes real
 // when a page is first written.
 struct KvPages {
-  KvPages(const ModelConfig& c, DType act, int bits, int64_t pages);
+  KvPages(const ModelConfig& c, DType act, int bits, int64_t pages, Device device = Device::kCpu);
   static int64_t bytes_per_token(const ModelConfig& c, DType act, int bits);
   // Page `to` becomes a copy of page `from`, in all layers.
   void copy(Ctx& ctx, int32_t from, int32_t to);

@@ -31,7 +31,7 @@ const char* finish_reason_name(FinishReason reason) {
 }
 
 LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
-    : LocalModel(load_tokenizer(dir), load_weights(dir, o.dtype, open_model_source(dir)->head()), o.engine) {
+    : LocalModel(load_tokenizer(dir), load_weights(dir, o.dtype, open_model_source(dir)->head()), o.on_device()) {
   generation = read_generation_config(dir);
   for (int32_t id : generation.stop_ids)
     if (!is_stop(id)) stop_ids.push_back(id);
@@ -49,7 +49,7 @@ LocalModel::LocalModel(const std::string& dir, const ModelOptions& o)
   if (load_tokenizer(o.draft_model).fingerprint() != tokenizer.fingerprint())
     fail("[model] draft_model: '", o.draft_model, "' has another tokenizer than '", dir,
          "'; they do not belong together");
-  engine.set_drafter(make_model_drafter(load_weights(o.draft_model, o.dtype, Head::kLanguage)));
+  engine.set_drafter(make_model_drafter(load_weights(o.draft_model, o.dtype, Head::kLanguage), o.device));
 }
 
 LocalModel::LocalModel(Tokenizer t, Weights w, const EngineOptions& o)

@@ -15,13 +15,20 @@ namespace puyu {
 const char* finish_reason_name(FinishReason reason);  // stop, length, repetition, aborted
 
 struct ModelOptions {
+  std::string device = "cpu";
   std::string dtype = "auto";
   std::string draft_model;
   std::string chat_template;
   std::vector<std::string> lora;
   EngineOptions engine;
+  EngineOptions on_device() const {
+    EngineOptions o = engine;
+    o.device = device;
+    return o;
+  }
   template <class F>
   void fields(F&& f) {
+    f("device", device, "cpu, or cuda = the model and its cache on a GPU");
     f("dtype", dtype, "compute in f32 or bf16; auto = as the files: bf16 where they are half as wide as f32");
     f("draft_model", draft_model, "folder of a smaller model that guesses the next tokens; same answers, sooner");
     f("chat_template", chat_template,

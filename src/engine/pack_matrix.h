@@ -12,9 +12,10 @@ std::string serving_scheme(const std::string& stored, const std::string& asked);
 // What the head is multiplied in when the blocks are in `scheme`: 8 bits rather than 4, as it is rather than 4 and f16.
 std::string head_scheme(const std::string& scheme);
 
-// `w` is the tensor `name` of `weights`; the panels are from `arena`. In a quantised model the scheme counts for what
-// its files hold quantised and for the head, and nothing else is quantised on the way.
-Tensor pack_matrix(Ctx& ctx, Arena& arena, const Weights& weights, const std::string& name, Tensor w,
+// `host` reads and quantises on the CPU, `ctx` packs where the panels shall lie. `w` is the tensor `name` of `weights`;
+// the panels are from `arena`. In a quantised model the scheme counts for what its files hold quantised and for the
+// head, and nothing else is quantised on the way.
+Tensor pack_matrix(Ctx& host, Ctx& ctx, Arena& arena, const Weights& weights, const std::string& name, Tensor w,
                    const std::string& scheme);
 
 }  // namespace puyu

@@ -19,17 +19,18 @@ void Engine::pool(const std::vector<Scheduler::Work>& work, Tensor x) {
     // After a preemption some tokens come again.
     const int64_t from = value ? w.end - 1 : std::max(w.begin, static_cast<int64_t>(a.pooled));
     if (from >= w.end) continue;
-    ScratchScope scope(activations_);
+    ScratchScope scope(activations_), host_scope(host_scratch_);
     Tensor h = activations_.alloc(weights_.compute, {w.end - from, c.hidden_size}),
            h32 = activations_.alloc(DType::kF32, {w.end - from, c.hidden_size});
     rmsnorm(ctx_, h, {}, own.rows(from - w.begin, w.end - w.begin), packed_.norm, static_cast<float>(c.rms_norm_eps));
     if (value) {
       Tensor out = activations_.alloc(DType::kF32, {1, 1});
       linear(ctx_, out, h, output_);
-      a.sum.assign(1, static_cast<double>(*out.as<float>()));
+      a.sum.assign(1, static_cast<double>(*to_host(out).as<float>()));
       continue;
     }
     cast(ctx_, h32, h);
+    h32 = to_host(h32);
     a.sum.resize(D);
     for (int64_t t = 0; t < w.end - from; ++t)
       for (size_t d = 0; d < D; ++d) a.sum[d] += static_cast<double>(h32.as<float>()[static_cast<size_t>(t) * D + d]);

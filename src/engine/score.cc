@@ -63,19 +63,20 @@ void Engine::score_cached(const std::vector<std::vector<int32_t>>& sequences,
 }
 
 std::vector<Engine::Score> Engine::score_batch(const Batch& b, int adapter) {
-  ScratchScope scope(activations_);
+  ScratchScope scope(activations_), host_scope(host_scratch_);
   const int64_t T = b.tokens();
   std::vector<int32_t> target(b.ids.begin() + 1, b.ids.end());
   target.push_back(-1);
   for (size_t i = 1; i < b.cu.size(); ++i) target[static_cast<size_t>(b.cu[i]) - 1] = -1;
   const ModelConfig& c = weights_.config;
-  Tensor rope_table = activations_.alloc(DType::kF32, {T, c.hd()});
   Batch rows = b;
+  std::vector<std::shared_ptr<const RopeAngles>> owned;
+  std::vector<const RopeAngles*> angles;
   for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
-    const std::shared_ptr<const RopeAngles> angles = rope_for(b.cu[i + 1] - b.cu[i]);
-    for (int32_t t = b.cu[i]; t < b.cu[i + 1]; ++t)
-      write_rope_row(*angles, b.positions[static_cast<size_t>(t)], rope_table.as<float>() + t * c.hd());
+    owned.push_back(rope_for(b.cu[i + 1] - b.cu[i]));
+    angles.resize(static_cast<size_t>(b.cu[i + 1]), owned.back().get());
   }
+  Tensor rope_table = rope_rows(angles, b.positions);
   std::iota(rows.positions.begin(), rows.positions.end(), 0);
   Tensor x = activations_.alloc(weights_.compute, {T, c.hidden_size});
   embedding(ctx_, x, packed_.tok_embeddings, b.ids.data());
@@ -92,6 +93,7 @@ std::vector<Engine::Score> Engine::score_batch(const Batch& b, int adapter) {
   rmsnorm(ctx_, h, {}, x, packed_.norm, static_cast<float>(c.rms_norm_eps));
   Tensor logp = activations_.alloc(DType::kF32, {T}), best = activations_.alloc(DType::kI32, {T});
   fused_cross_entropy(ctx_, {logp, {}, best}, {}, {}, h, output_, target.data(), nullptr);
+  logp = to_host(logp), best = to_host(best);
   std::vector<Score> out;
   for (size_t i = 0; i + 1 < b.cu.size(); ++i) {
     const int32_t from = b.cu[i], to = b.cu[i + 1] - 1;

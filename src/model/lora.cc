@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "tensor/device.h"
 #include "tensor/safetensors.h"
 
 namespace puyu {
@@ -94,20 +95,21 @@ class Reader {
 
 class Packer {
  public:
-  Packer(Ctx& ctx, Arena& arena, DType act) : ctx_(ctx), arena_(arena), act_(act) {}
+  Packer(Ctx& host, Ctx& ctx, Arena& arena, DType act) : host_(host), ctx_(ctx), arena_(arena), act_(act) {}
   LoraPair pair(const std::vector<float>& a, const std::vector<float>& b, int64_t rank) {
     return {pack(a, rank), pack(b, static_cast<int64_t>(b.size()) / rank)};
   }
 
  private:
   Tensor pack(const std::vector<float>& x, int64_t rows) {
-    ScratchScope scope(*ctx_.scratch);
+    ScratchScope host_scope(*host_.scratch), scope(*ctx_.scratch);
     const int64_t cols = static_cast<int64_t>(x.size()) / rows;
-    Tensor t = ctx_.scratch->alloc(act_, {rows, cols});
-    cast(ctx_, t, make_view(const_cast<float*>(x.data()), rows, cols));
+    Tensor t = host_.scratch->alloc(act_, {rows, cols});
+    cast(host_, t, make_view(const_cast<float*>(x.data()), rows, cols));
+    t = place_in(*ctx_.scratch, t, ctx_.stream);
     return pack_weight(ctx_, arena_.alloc(DType::kU8, {packed_weight_bytes(ctx_, t)}).data, t);
   }
-  Ctx& ctx_;
+  Ctx &host_, &ctx_;
   Arena& arena_;
   DType act_;
 };
@@ -132,13 +134,13 @@ LoraPair join_qkv(Packer& pack, const ModelConfig& c, const std::array<Factors, 
 
 }  // namespace
 
-Lora load_lora(Ctx& ctx, const std::string& dir, const ModelConfig& c, DType act) {
-  Reader reader(ctx, dir, c);
+Lora load_lora(Ctx& host, Ctx& ctx, const std::string& dir, const ModelConfig& c, DType act) {
+  Reader reader(host, dir, c);
   const int64_t r = reader.rank(), D = c.hidden_size, Q = c.num_heads * c.hd(), F = c.intermediate_size;
   const auto scale = static_cast<float>(reader.scale());
   Lora out;
-  out.arena = std::make_unique<Arena>("adapter", int64_t{1} << 36);  // address space, not memory
-  Packer pack(ctx, *out.arena, act);
+  out.arena = std::make_unique<Arena>("adapter", int64_t{1} << 36, ctx.device);  // address space, not memory
+  Packer pack(host, ctx, *out.arena, act);
   auto find = [&](int64_t layer, const char* module, int64_t N, int64_t K) {
     Factors f = reader.find(layer, module, N, K);
     for (float& x : f.b) x *= scale;

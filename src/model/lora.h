@@ -21,8 +21,9 @@ struct Lora {
   Model<LoraPair> pairs;
 };
 
-// act: type of the activations. Error when the folder is not an adapter of a model of this shape.
-Lora load_lora(Ctx& ctx, const std::string& dir, const ModelConfig& c, DType act);
+// Read with `host`, on the CPU, packed where ctx computes. act: type of the activations. Error when the folder is not
+// an adapter of a model of this shape.
+Lora load_lora(Ctx& host, Ctx& ctx, const std::string& dir, const ModelConfig& c, DType act);
 
 // Tokens [begin, end) of a call run with this adapter's block.
 struct LoraRows {

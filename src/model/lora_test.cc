@@ -41,7 +41,7 @@ TEST(Lora, AddsTheLowRankProduct) {
   test::TempDir dir;
   const ModelConfig c = tiny();
   const AdapterFile file = write_adapter(dir.path, c, {{"feed_forward.w2", {32, 48}}}, 4, 8, 1);
-  const Lora l = load_lora(lab.ctx, dir.path, c, DType::kF32);
+  const Lora l = load_lora(lab.ctx, lab.ctx, dir.path, c, DType::kF32);
   EXPECT_FALSE(l.pairs.layers[0].w1.a);
   Rng rng(5);
   std::vector<float> x(3 * 48);
@@ -66,7 +66,7 @@ TEST(Lora, JoinsQKAndV) {
   const ModelConfig c = tiny();  // rows of wqkv: kv head 0: q0 q1 k0 v0, kv head 1: q2 q3 k1 v1, 8 each
   const AdapterFile file =
       write_adapter(dir.path, c, {{"self_attn.q_proj", {32, 32}}, {"self_attn.v_proj", {16, 32}}}, 2, 2, 3);
-  const Lora l = load_lora(lab.ctx, dir.path, c, DType::kF32);
+  const Lora l = load_lora(lab.ctx, lab.ctx, dir.path, c, DType::kF32);
   std::vector<float> x(32);
   Rng rng(5);
   for (float& v : x) v = static_cast<float>(rng.normal());
@@ -95,7 +95,7 @@ TEST(Lora, RefusesWhatItWouldGetWrong) {
   const ModelConfig c = tiny();
   auto expect_error = [&](const std::string& dir, const std::string& part) {
     try {
-      load_lora(lab.ctx, dir, c, DType::kF32);
+      load_lora(lab.ctx, lab.ctx, dir, c, DType::kF32);
       ADD_FAILURE() << "expected an error with '" << part << "'";
     } catch (const Error& e) { EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what(); }
   };

@@ -11,30 +11,46 @@
 #include "tensor/device.h"
 
 namespace puyu {
+namespace {
+constexpr int64_t kPage = 2 << 20, kLeastBlock = 64 << 20;
+}
 
 Arena::Arena(std::string name, int64_t capacity, Device device, bool host_visible)
-    : name_(std::move(name)), device_(device) {
-  constexpr int64_t kPage = 2 << 20;
+    : name_(std::move(name)), device_(device), host_visible_(host_visible) {
   capacity_ = (capacity + kPage - 1) / kPage * kPage;
-  if (capacity_ == 0) return;
-  if (device == Device::kCuda) {
-    base_ = static_cast<char*>(device_alloc(capacity_, host_visible));
-    return;
-  }
+  if (capacity_ == 0 || device == Device::kCuda) return;
   void* p = ::mmap(nullptr, static_cast<size_t>(capacity_), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED)
     fail("[arena] cannot reserve ", format_count(static_cast<double>(capacity_), "B"), " for ", name_, ": ",
          std::strerror(errno), "; use a smaller batch or model");
   ::madvise(p, static_cast<size_t>(capacity_), MADV_HUGEPAGE);  // a hint; failure only costs speed
-  base_ = static_cast<char*>(p);
+  blocks_.push_back({static_cast<char*>(p), 0, capacity_});
 }
 
 Arena::~Arena() {
-  if (base_ && device_ == Device::kCuda)
-    device_free(base_);
-  else if (base_)
-    ::munmap(base_, static_cast<size_t>(capacity_));
+  for (const Block& b : blocks_)
+    if (device_ == Device::kCuda)
+      device_free(b.data);
+    else
+      ::munmap(b.data, static_cast<size_t>(capacity_));
+}
+
+char* Arena::place(int64_t bytes) {
+  for (const Block& b : blocks_) {
+    if (used_ >= b.end) continue;
+    const int64_t at = std::max(used_, b.begin);
+    if (bytes > b.end - at) continue;
+    used_ = at + bytes;
+    return b.data + (at - b.begin);
+  }
+  if (device_ == Device::kCpu) return nullptr;
+  const int64_t begin = blocks_.empty() ? 0 : blocks_.back().end, left = capacity_ - begin;
+  if (bytes > left) return nullptr;
+  const int64_t size = std::min(left, std::max((bytes + kPage - 1) / kPage * kPage, kLeastBlock));
+  blocks_.push_back({static_cast<char*>(device_alloc(size, host_visible_)), begin, begin + size});
+  used_ = begin + bytes;
+  return blocks_.back().data;
 }
 
 Tensor Arena::alloc(DType dtype, std::initializer_list<int64_t> shape) {
@@ -52,12 +68,11 @@ Tensor Arena::alloc(DType dtype, std::initializer_list<int64_t> shape) {
   if (overflow || n > INT64_MAX - 128)
     fail("[arena] ", name_, ": ", shape_string(t), " does not fit 64-bit sizes; use a smaller model");
   int64_t bytes = (n + 63) / 64 * 64 + 64;  // the extra line lets kernels read one vector past the end
-  if (bytes > capacity_ - used_)
+  t.data = place(bytes);
+  if (!t.data)
     fail("[arena] ", name_, ": ", shape_string(t), " needs ", format_count(static_cast<double>(bytes), "B"), ", but ",
          format_count(static_cast<double>(used_), "B"), " of ", format_count(static_cast<double>(capacity_), "B"),
          " are in use; use a smaller batch, sequence or model");
-  t.data = base_ + used_;
-  used_ += bytes;
   peak_ = std::max(peak_, used_);
   return t;
 }

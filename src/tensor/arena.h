@@ -13,7 +13,8 @@ namespace puyu {
 
 class Arena {
  public:
-  // On a GPU the memory is taken at once; host_visible: memory that the CPU may touch too (tests; slow).
+  // On a GPU memory is taken in blocks as it is needed; a tensor lies in one block, so the end of one may stay empty.
+  // host_visible: memory that the CPU may touch too (tests; slow).
   Arena(std::string name, int64_t capacity_bytes, Device device = Device::kCpu, bool host_visible = false);
   ~Arena();
   Arena(const Arena&) = delete;
@@ -39,7 +40,13 @@ class Arena {
  private:
   std::string name_;
   Device device_;
-  char* base_ = nullptr;
+  bool host_visible_ = false;
+  struct Block {
+    char* data;
+    int64_t begin, end;  // in bytes of the arena
+  };
+  char* place(int64_t bytes);  // moves used_ behind them
+  std::vector<Block> blocks_;  // one on the CPU, of all that was reserved
   int64_t capacity_ = 0, used_ = 0, peak_ = 0;
 };
 

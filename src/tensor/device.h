@@ -8,6 +8,8 @@
 
 namespace puyu {
 
+class Arena;
+
 // Work queued in one stream runs in its order. Null is the default stream, which waits for all others of its kind.
 using Stream = void*;
 
@@ -34,5 +36,7 @@ void synchronize_device();   // waits for all streams; nothing to do without a G
 void copy_tensor(Tensor to, Tensor from, Stream s = nullptr);
 // The same for plain bytes, of which at least one side is a GPU's.
 void copy_bytes(void* to, const void* from, int64_t bytes, Stream s);
+// `t` itself if it is on the arena's device, else a copy there that is complete when this returns. Plain layout only.
+Tensor place_in(Arena& arena, Tensor t, Stream s = nullptr);
 
 }  // namespace puyu

@@ -14,6 +14,7 @@ TEST(Device, WithoutAGpuMemoryIsRefusedWithWhatToDo) {
   if (device_count() > 0) GTEST_SKIP() << "there is a GPU here";
   try {
     Arena arena("weights", 1 << 20, Device::kCuda);
+    arena.alloc(DType::kF32, {1});
     FAIL() << "no error";
   } catch (const Error& e) {
     const std::string text = e.what();

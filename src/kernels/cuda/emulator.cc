@@ -175,6 +175,7 @@ void run_block(int threads) {
 }  // namespace
 
 void run(Index grid, int threads, int64_t shared, const std::function<void()>& body) {
+  const DeviceWorks works;
   Machine& m = machine();
   CHECK(threads > 0 && threads <= 1024 && shared <= 227 << 10, "beyond what a block of a GPU may have");
   while (m.stacks.size() < static_cast<size_t>(threads)) m.stacks.push_back(std::make_unique<char[]>(kStack));

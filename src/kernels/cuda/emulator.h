@@ -26,6 +26,20 @@ struct Index {
 };
 inline Index thread_index, block_index, block_size, grid_size;
 
+// Told when the GPU begins to work, and when it has ended: memory of its own is closed to the host in between
+// (emulated_device.cc).
+inline void (*device_works)(bool begins) = nullptr;
+struct DeviceWorks {
+  DeviceWorks() {
+    if (device_works) device_works(true);
+  }
+  ~DeviceWorks() {
+    if (device_works) device_works(false);
+  }
+  DeviceWorks(const DeviceWorks&) = delete;
+  DeviceWorks& operator=(const DeviceWorks&) = delete;
+};
+
 // Runs body() for every thread of every block. shared: bytes of dynamic shared memory.
 void run(Index grid, int threads, int64_t shared, const std::function<void()>& body);
 void* shared_memory();

@@ -1,5 +1,7 @@
 #include "kernels/cuda/gemm_lt.h"
 
+#include "kernels/cuda/emulator.h"
+
 namespace puyu::cuda {
 namespace {
 
@@ -12,6 +14,7 @@ float number(const void* p, DType t, int64_t i) {
 bool gemm_lt(Ctx&, const LtCall& c) {
   // Like the library: no algorithm for columns that do not start at multiples of 16 bytes.
   if (c.lda * dtype_size(c.in) % 16 != 0 || c.ldb * dtype_size(c.in) % 16 != 0) return false;
+  const emulator::DeviceWorks works;
   for (int64_t j = 0; j < c.n; ++j)
     for (int64_t i = 0; i < c.m; ++i) {
       float sum = 0;

@@ -30,7 +30,10 @@ const float* on_device(Ctx& ctx, const float* p, int64_t n) { return to_device(c
 
 #ifdef PUYU_CUDA_EMULATION
 bool host_can_read(const void*) { return true; }
-void read_back(Ctx&, void* to, const void* from, int64_t bytes) { std::memcpy(to, from, static_cast<size_t>(bytes)); }
+void read_back(Ctx&, void* to, const void* from, int64_t bytes) {
+  const emulator::DeviceWorks works;
+  std::memcpy(to, from, static_cast<size_t>(bytes));
+}
 int multiprocessors() { return 4; }
 #else
 bool host_can_read(const void* p) {
