@@ -24,8 +24,8 @@ struct PlanOptions {
   std::string save_cluster;
   bool search = false, json = false;
   int64_t top = 5;
-  int64_t sequence = 0;
-  std::string system = "puyu", mode = "mtp", schedule;
+  int64_t sequence = 0, context = 0;
+  std::string system = "puyu", mode, schedule;
   RankLayout layout;
   Cluster machine;
   template <class F>
@@ -39,9 +39,11 @@ struct PlanOptions {
     f("json", json, "print JSON");
     f("sequence", sequence, "tokens a sequence; 0 = those of the configuration's longest phase");
     f("system", system, "whose run: puyu or internevo (what is kept in which type, what is sent in which pieces)");
-    f("mode", mode, "what tensor ranks split: mtp, msp, fsp (heads and widths) or isp (sequences)");
-    f("context", layout.context, "ranks that split each sequence (ring attention)");
-    f("weight", layout.weight, "isp: ranks that share one copy of the weights; 0 = the tensor ranks");
+    f("mode", mode,
+      "what tensor ranks split: mtp, msp, fsp (heads and widths) or isp (sequences); empty = parallel.tensor_mode");
+    f("context", context, "ranks that split each sequence (ring attention); 0 = parallel.context");
+    f("weight", layout.weight,
+      "system = internevo, isp: ranks that share one copy of the weights; 0 = the tensor ranks");
     f("zero_ranks", layout.zero_ranks, "ZeRO 1 in groups of so many ranks (1.5); 0 = all data ranks");
     f("schedule", schedule,
       "of pipeline ranks: 1f1b, interleaved or zb-h1; empty = the run's parallel.pipeline_schedule and "
@@ -121,7 +123,8 @@ RankLayout layout_of(const TrainOptions& o, const PlanOptions& p) {
   if (o.parallel.zero < 0 || o.parallel.zero > 3)
     fail("[plan] parallel.zero: expected 0, 1, 2 or 3, got ", o.parallel.zero);
   l.zero = static_cast<int>(o.parallel.zero);
-  l.mode = parse_mode(p.mode);
+  l.context = p.context ? p.context : o.parallel.mesh.context;
+  l.mode = parse_mode(p.mode.empty() ? o.parallel.tensor_mode : p.mode);
   if (p.schedule.empty() && l.pipeline > 1)
     l.schedule = parse_schedule(o.parallel.pipeline_schedule), l.chunks = o.parallel.pipeline_chunks;
   if (!p.schedule.empty()) l.schedule = parse_schedule(p.schedule);

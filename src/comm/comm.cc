@@ -1,6 +1,7 @@
 #include "comm/comm.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 
 namespace puyu {
@@ -26,6 +27,12 @@ std::vector<T> gather_values(Comm& comm, const T* mine, size_t count) {
 }
 
 }  // namespace
+
+double timed_wait(Work& work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work.wait();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
 
 Share share_of(int64_t n, int rank, int ranks) {
   const int64_t share = ((n + ranks - 1) / ranks + 63) / 64 * 64;

@@ -34,6 +34,7 @@ class Work {
   virtual void wait() = 0;
 };
 using Pending = std::unique_ptr<Work>;
+double timed_wait(Work& work);  // the seconds it took
 
 class Comm {
  public:

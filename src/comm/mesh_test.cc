@@ -20,6 +20,7 @@ TEST(Mesh, DataIsWhatTheOthersLeave) {
   EXPECT_EQ(fit_mesh({0, 1, 1}, 8, kLimits), (Mesh{8, 1, 1}));
   EXPECT_EQ(fit_mesh({0, 2, 2}, 8, kLimits), (Mesh{2, 2, 2}));
   EXPECT_EQ(fit_mesh({1, 1, 1}, 1, kLimits), (Mesh{1, 1, 1}));
+  EXPECT_EQ(fit_mesh({0, 2, 1, 3}, 12, kLimits), (Mesh{2, 2, 1, 3}));
 }
 
 TEST(Mesh, AnImpossibleProductIsRefusedWithTheNearestOne) {
@@ -51,6 +52,14 @@ TEST(Mesh, AnImpossibleProductIsRefusedWithTheNearestOne) {
             "[mesh] the model's 6 blocks cannot be split over 4 pipeline ranks of 2 chunks; the nearest possible mesh "
             "is 4 data x 1 tensor x 2 pipeline");
   EXPECT_EQ(fit_mesh({0, 1, 1}, 8, {8, 1, 0, 0, 2}), (Mesh{8, 1, 1}));
+  EXPECT_EQ(
+      refusal({1, 1, 1, 3}, 8),
+      "[mesh] 1 data x 1 tensor x 1 pipeline x 3 context = 3 ranks, but 8 were started; the nearest possible mesh "
+      "is 2 data x 1 tensor x 1 pipeline x 4 context");
+  EXPECT_EQ(refusal({0, 16, 1, 2}, 32),
+            "[mesh] the model's 8 key/value heads cannot be split over 16 tensor ranks; the nearest possible mesh is 2 "
+            "data x 8 tensor x 1 pipeline x 2 context");
+  EXPECT_NE(refusal({0, 1, 1, 0}, 4).find("context: expected 1"), std::string::npos);
   EXPECT_NE(refusal({0, 0, 1}, 4).find("tensor: expected 1"), std::string::npos);
   EXPECT_NE(refusal({-1, 1, 1}, 4).find("data: expected 0"), std::string::npos);
   EXPECT_NE(refusal({int64_t{1} << 40, 1, 1}, 4).find("data: expected 0"), std::string::npos);
@@ -86,6 +95,20 @@ TEST(Mesh, EveryRankHasItsOwnPlaceAndTensorRanksAreNeighbours) {
   EXPECT_EQ(coordinates(m, 1), (Coordinates{0, 1, 0}));
   EXPECT_EQ(coordinates(m, 2), (Coordinates{1, 0, 0}));
   EXPECT_EQ(coordinates(m, 6), (Coordinates{0, 0, 1}));
+}
+
+TEST(Mesh, ContextRanksStandBetweenTensorAndData) {
+  const Mesh m{2, 2, 2, 3};
+  std::set<std::array<int64_t, 4>> seen;
+  for (int64_t r = 0; r < m.ranks(); ++r) {
+    const Coordinates c = coordinates(m, r);
+    seen.insert({c.data, c.tensor, c.pipeline, c.context});
+  }
+  EXPECT_EQ(seen.size(), 24u);
+  EXPECT_EQ(coordinates(m, 1), (Coordinates{0, 1, 0, 0}));
+  EXPECT_EQ(coordinates(m, 2), (Coordinates{0, 0, 0, 1}));
+  EXPECT_EQ(coordinates(m, 6), (Coordinates{1, 0, 0, 0}));
+  EXPECT_EQ(coordinates(m, 12), (Coordinates{0, 0, 1, 0}));
 }
 
 }  // namespace

@@ -139,6 +139,63 @@ TEST_P(AttentionKernels, QuantisedPages) {
     }
 }
 
+// Keys that come in parts of any size, queries cut anywhere: o, lse and the gradients of attention in one go.
+TEST_P(AttentionKernels, KeysInParts) {
+  if (emulated() || on_gpu()) GTEST_SKIP() << "context ranks have no CUDA kernel yet";
+  for (const auto& [h, cu] :
+       {AttentionCase{{4, 2, 32}, {0, 3, 70, 71, 290}}, {{6, 2, 20}, {0, 130}}, {{3, 3, 64}, {0, 64, 200}}}) {
+    const int64_t T = cu.back(), n = static_cast<int64_t>(cu.size()) - 1, Q = h.q * h.dim, K = 2 * h.kv * h.dim;
+    SCOPED_TRACE(::testing::Message() << "T=" << T << " HD=" << h.dim);
+    Vec<double> x = random(T * h.row()), dy = random(T * Q), lse;
+    Tensor X = put(x, {T, h.row()}), DY = put(dy, {T, Q}), O = blank({T, Q}, dtype), L = blank({T, h.q}, DType::kF32);
+    Tensor DX = blank({T, h.row()}, dtype);
+    attention(ctx, O, L, X, h, PackedSeqs{cu.data(), n, 0});
+    attention_backward(ctx, DX, DY, O, L, X, h, PackedSeqs{cu.data(), n, 0});
+
+    Tensor SO = blank({T, Q}, DType::kF32), SL = blank({T, h.q}, DType::kF32), DQ = blank({T, Q}, DType::kF32);
+    Tensor KV = blank({T, K}, dtype), DKV = blank({T, K}, DType::kF32);
+    fill(ctx, SO, 0), fill(ctx, SL, kNoKeys), fill(ctx, DQ, 0), fill(ctx, DKV, 0);
+    const int64_t pair = 2 * h.dim * dtype_size(dtype);
+    for (int64_t t = 0; t < T; ++t)
+      for (int64_t kv = 0; kv < h.kv; ++kv)
+        std::memcpy(
+            static_cast<char*>(KV.data) + (t * h.kv + kv) * pair,
+            static_cast<char*>(X.data) + (t * h.row() + (kv * (h.group() + 2) + h.group()) * h.dim) * dtype_size(dtype),
+            static_cast<size_t>(pair));
+    for (bool backward : {false, true})
+      for (int64_t a = 0, b; a < T; a = b) {
+        b = std::min(T, a + 1 + static_cast<int64_t>(rng.below(90)));
+        std::vector<AttentionSpan> calls[2];
+        for (int64_t i = 0; i < n; ++i) {
+          const int64_t begin = std::max<int64_t>(cu[i], a), end = cu[i + 1];
+          if (begin >= std::min(end, b)) continue;
+          const int64_t cut = begin + static_cast<int64_t>(rng.below(end - begin + 1));
+          if (cut > begin) calls[0].push_back({begin, cut - begin, begin - a, std::min(b, cut) - begin, 0});
+          if (cut < end) calls[1].push_back({cut, end - cut, begin - a, std::min(b, end) - begin, cut - begin});
+        }
+        const Tensor keys = KV.rows(a, b);
+        for (const auto& s : calls)
+          if (backward)
+            attention_part_backward(ctx, DQ, DKV.rows(a, b), DY, O, L, X, keys, h, s.data(),
+                                    static_cast<int64_t>(s.size()));
+          else
+            attention_part(ctx, SO, SL, X, keys, h, s.data(), static_cast<int64_t>(s.size()));
+      }
+    near(SO, ref::attention(x, cu, h, &lse), "o");
+    near(SL, lse, "lse");
+    const Vec<double> dq = get(DQ), dkv = get(DKV);
+    Vec<double> joined;
+    for (int64_t t = 0; t < T; ++t)
+      for (int64_t kv = 0; kv < h.kv; ++kv) {
+        const auto q = dq.begin() + t * Q + kv * h.group() * h.dim;
+        const auto k = dkv.begin() + t * K + kv * 2 * h.dim;
+        joined.insert(joined.end(), q, q + h.group() * h.dim);
+        joined.insert(joined.end(), k, k + 2 * h.dim);
+      }
+    near(DX, joined, "dqkv");
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Isa, AttentionKernels, ::testing::ValuesIn(all_params()),
                          [](const auto& p) { return name_of(p.param); });
 

@@ -30,6 +30,13 @@ void attention_packed(Ctx&, Tensor, Tensor, Tensor, Heads, const PackedSeqs&) { 
 void attention_backward(Ctx&, Tensor, Tensor, Tensor, Tensor, Tensor, Heads, const PackedSeqs&) {
   no_cuda("attention_backward");
 }
+void attention_part(Ctx&, Tensor, Tensor, Tensor, Tensor, Heads, const AttentionSpan*, int64_t) {
+  no_cuda("attention_part");
+}
+void attention_part_backward(Ctx&, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Heads, const AttentionSpan*,
+                             int64_t) {
+  no_cuda("attention_part_backward");
+}
 void kv_append(Ctx&, Tensor, Heads, const PagedSeqs&) { no_cuda("kv_append"); }
 void attention_paged(Ctx&, Tensor, Tensor, Heads, const PagedSeqs&) { no_cuda("attention"); }
 void swiglu(Ctx&, Tensor, Tensor, Tensor) { no_cuda("swiglu"); }

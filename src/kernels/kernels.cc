@@ -137,6 +137,35 @@ void attention_backward(Ctx& ctx, Tensor dqkv, Tensor do_, Tensor o, Tensor lse,
        "attention_backward", "dqkv as qkv, do as o, lse f32 [T, H]", {dqkv, do_, o, lse, qkv});
   PUYU_CALL(attention_backward, ctx, dqkv, do_, o, lse, qkv, heads, seqs);
 }
+namespace {
+void want_spans(const char* op, Tensor o, Tensor lse, Tensor qkv, Tensor kv, Heads heads, const AttentionSpan* spans,
+                int64_t n) {
+  want(is_act(qkv) && kv.dtype == qkv.dtype && qkv.size(1) == heads.row() && kv.size(1) == 2 * heads.kv * heads.dim &&
+           o.size(1) == heads.q * heads.dim && o.size(0) == qkv.size(0) && lse.dtype == DType::kF32 &&
+           lse.numel() == o.size(0) * heads.q,
+       op, "o [T, H HD], lse f32 [T, H], qkv [T, (H + 2 KV) HD], kv [S, 2 KV HD]", {o, lse, qkv, kv});
+  for (int64_t i = 0; i < n; ++i) {
+    const AttentionSpan& s = spans[i];
+    CHECK(s.q >= 0 && s.queries > 0 && s.q + s.queries <= qkv.shape[0] && s.k >= 0 && s.keys > 0 &&
+              s.k + s.keys <= kv.shape[0] && s.first >= 0 && s.keys <= s.first + s.queries,
+          "a span of rows that are there and keys that someone sees");
+  }
+}
+}  // namespace
+void attention_part(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Tensor kv, Heads heads, const AttentionSpan* spans,
+                    int64_t n) {
+  want_spans("attention_part", o, lse, qkv, kv, heads, spans, n);
+  CHECK(o.dtype == DType::kF32);
+  PUYU_CALL(attention_part, ctx, o, lse, qkv, kv, heads, spans, n);
+}
+void attention_part_backward(Ctx& ctx, Tensor dq, Tensor dkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Tensor kv,
+                             Heads heads, const AttentionSpan* spans, int64_t n) {
+  want_spans("attention_part_backward", o, lse, qkv, kv, heads, spans, n);
+  want(dq.dtype == DType::kF32 && dq.numel() == o.numel() && dkv.dtype == DType::kF32 && dkv.numel() == kv.numel() &&
+           do_.dtype == qkv.dtype && do_.numel() == o.numel() && o.dtype == qkv.dtype,
+       "attention_part_backward", "dq f32 as o, dkv f32 as kv, do and o as qkv", {dq, dkv, do_, o});
+  PUYU_CALL(attention_part_backward, ctx, dq, dkv, do_, o, lse, qkv, kv, heads, spans, n);
+}
 void kv_append(Ctx& ctx, Tensor qkv, Heads heads, const PagedSeqs& seqs) {
   const Tensor &k = seqs.k_pages, &v = seqs.v_pages;
   const int64_t row = k.size(3), dim = heads.dim;

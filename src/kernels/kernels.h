@@ -108,6 +108,21 @@ void rope(Ctx&, Tensor qkv, const int32_t* positions, Tensor table, Heads heads,
 void attention(Ctx&, Tensor o, Tensor lse, Tensor qkv, Heads heads, const PackedSeqs& seqs);
 void attention_backward(Ctx&, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads,
                         const PackedSeqs& seqs);
+// Attention whose keys come in parts, because other ranks have them (ring attention, Liu et al. 2023): a span is a run
+// of queries of one sequence and a run of its keys, of which query i sees the first min(keys, first + 1 + i). Spans of
+// a call share neither queries nor keys, and no span has a key that nobody sees: keys <= first + queries.
+struct AttentionSpan {
+  int64_t q, queries, k, keys, first;
+};
+inline constexpr float kNoKeys = -3e38f;  // lse of a row that has seen no key yet; its o is 0
+// o and lse become those of the keys seen so far and of these: the parts of a softmax, merged by their log-sum-exp.
+//   o: f32 [T, H*HD]  lse: f32 [T, H]  qkv: act [T, heads.row()], of which q is read  kv: act [S, KV*2*HD], k then v
+void attention_part(Ctx&, Tensor o, Tensor lse, Tensor qkv, Tensor kv, Heads heads, const AttentionSpan* spans,
+                    int64_t n);
+// What these keys add to the gradients, o and lse being those of all keys.
+//   dq: f32 [T, H*HD] +=  dkv: f32 [S, KV*2*HD] +=  do_, o: act [T, H*HD]
+void attention_part_backward(Ctx&, Tensor dq, Tensor dkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Tensor kv,
+                             Heads heads, const AttentionSpan* spans, int64_t n);
 // Writes k and v of the new tokens to their pages; attention then reads all keys from the pages.
 void kv_append(Ctx&, Tensor qkv, Heads heads, const PagedSeqs& seqs);
 void attention(Ctx&, Tensor o, Tensor qkv, Heads heads, const PagedSeqs& seqs);

@@ -29,9 +29,17 @@ namespace {
 
 void attend(Ctx& ctx, Tensor o, Tensor lse, Tensor qkv, Heads heads, const Sequences& seqs) {
   if (const auto* packed = std::get_if<PackedSeqs>(&seqs.layout)) return attention(ctx, o, lse, qkv, heads, *packed);
+  if (const auto* shared = std::get_if<const SharedSeqs*>(&seqs.layout))
+    return (*shared)->forward(ctx, o, lse, qkv, heads);
   const auto& paged = std::get<PagedSeqs>(seqs.layout);
   kv_append(ctx, qkv, heads, paged);
   attention(ctx, o, qkv, heads, paged);
+}
+
+void attend_backward(Ctx& ctx, Tensor dqkv, Tensor do_, const Saved& s, Heads heads, const Sequences& seqs) {
+  if (const auto* shared = std::get_if<const SharedSeqs*>(&seqs.layout))
+    return (*shared)->backward(ctx, dqkv, do_, s.attn, s.lse, s.qkv, heads);
+  attention_backward(ctx, dqkv, do_, s.attn, s.lse, s.qkv, heads, std::get<PackedSeqs>(seqs.layout));
 }
 
 Tensor or_scratch(Ctx& ctx, Tensor t, DType dtype, int64_t rows, int64_t cols) {
@@ -161,13 +169,14 @@ void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Bloc
     if (!later) linear_dw(ctx, g.w2, dout, a);
     linear_dx(ctx, da, dout, w.w2);
     swiglu_backward(ctx, dgate, dup, da, s.gate, s.up);
+    linear_dx(ctx, dh, dgate, w.w1);
+    linear_dx(ctx, dh, dup, w.w3, true);
+    p.start_sum(dh);
     if (!later) {
       linear_dw(ctx, g.w1, dgate, h2);
       linear_dw(ctx, g.w3, dup, h2);
     }
-    linear_dx(ctx, dh, dgate, w.w1);
-    linear_dx(ctx, dh, dup, w.w3, true);
-    p.sum(dh);
+    p.finish_sum();
     if (later) later->dout = dout, later->act = a, later->dgate = dgate, later->dup = dup, later->h2 = h2;
     Tensor dnorm = later ? later->dffn_norm = zeros(ctx, keep, D) : g.ffn_norm;
     rmsnorm_backward(ctx, dx, dnorm, p.mine(dh), s.mid, w.ffn_norm, s.rstd2);
@@ -183,14 +192,13 @@ void block_backward(Ctx& ctx, const ModelConfig& c, const Block<Tensor>& w, Bloc
     linear_dw(ctx, g.wo, dmid, s.attn);
   }
   linear_dx(ctx, dattn, dmid, w.wo);
-  attention_backward(ctx, dqkv, dattn, s.attn, s.lse, s.qkv, c.heads(), std::get<PackedSeqs>(seqs.layout));
+  attend_backward(ctx, dqkv, dattn, s, c.heads(), seqs);
   rope(ctx, dqkv, seqs.positions, seqs.rope_table, c.heads(), true);
-  if (!later) {
-    if (c.qkv_bias) add_bias_backward(ctx, g.wqkv_bias, dqkv);
-    linear_dw(ctx, g.wqkv, dqkv, h1);
-  }
+  if (!later && c.qkv_bias) add_bias_backward(ctx, g.wqkv_bias, dqkv);
   linear_dx(ctx, dh, dqkv, w.wqkv);
-  p.sum(dh);
+  p.start_sum(dh);
+  if (!later) linear_dw(ctx, g.wqkv, dqkv, h1);
+  p.finish_sum();
   if (later)
     later->dmid = dmid, later->dmid_rows = p.mine(dmid), later->attn = s.attn, later->dqkv = dqkv, later->h1 = h1;
   Tensor dnorm = later ? later->dattention_norm = zeros(ctx, keep, D) : g.attention_norm;

@@ -8,10 +8,21 @@
 
 namespace puyu {
 
+// Sequences whose tokens lie on several ranks. Each rank runs the model on its own rows, and they meet in attention
+// alone; who the others are and what they exchange is in train/sequence_parallel.h.
+class SharedSeqs {
+ public:
+  virtual ~SharedSeqs() = default;
+  // o = attention of this rank's rows, as with PackedSeqs (kernels.h). qkv and lse are left with what backward() wants
+  // of them, in the same bytes.   o: act [T, H*HD]  lse: f32 [T, H] or none: no backward pass follows
+  virtual void forward(Ctx&, Tensor o, Tensor lse, Tensor qkv, Heads heads) const = 0;
+  virtual void backward(Ctx&, Tensor dqkv, Tensor do_, Tensor o, Tensor lse, Tensor qkv, Heads heads) const = 0;
+};
+
 // The tokens of one call: where they stand and whom they see.
 struct Sequences {
   const int32_t* positions = nullptr;  // [T]
-  std::variant<PackedSeqs, PagedSeqs> layout;
+  std::variant<PackedSeqs, PagedSeqs, const SharedSeqs*> layout;
   Tensor rope_table;                     // f32 [max_pos, HD]
   std::span<const LoraRows> lora = {};   // inference only
   const Parallel* parallel = &kOneRank;  // training only

@@ -9,15 +9,17 @@
 
 namespace puyu {
 
-// Token ids packed back to back with their sequence borders.
+// Token ids packed back to back with their sequence borders; of sequences shared with other ranks the rows of this one.
 struct Batch {
   std::vector<int32_t> ids, positions, cu{0};
   int64_t max_len = 0;
   bool causal = true;                          // false: an encoder's batch, every token sees its whole sequence
+  const SharedSeqs* shared = nullptr;          // instead of cu
   void add(const int32_t* tokens, int64_t n);  // one more sequence
   void clear() { ids.clear(), positions.clear(), cu.assign(1, 0), max_len = 0; }
   int64_t tokens() const { return static_cast<int64_t>(ids.size()); }
   Sequences sequences(Tensor rope_table) const {
+    if (shared) return {positions.data(), shared, rope_table};
     return {positions.data(), PackedSeqs{cu.data(), static_cast<int64_t>(cu.size()) - 1, max_len, causal}, rope_table};
   }
 };

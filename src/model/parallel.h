@@ -26,7 +26,11 @@ class Parallel {
   // In place. gather: every row of x is that of the rank whose stream it is in. sum: mine(x) becomes the sum over ranks
   // of these rows, the rest of x is undefined.   x: act [all tokens, …]
   virtual void gather(Tensor) const {}
-  virtual void sum(Tensor) const {}
+  void sum(Tensor x) const { start_sum(x), finish_sum(); }
+  // The same in two halves with arithmetic between them: the backward pass has the gradients of weights to compute
+  // while that of their input is summed. x is not touched in between, and no other sum is started.
+  virtual void start_sum(Tensor) const {}
+  virtual void finish_sum() const {}
 
   int64_t shards() const { return splits_tokens() ? ranks() : 1; }
   // This rank's rows of the stream, of a tensor of all tokens.

@@ -37,7 +37,7 @@ class Arena {
   int64_t used() const { return used_; }
   int64_t peak() const { return peak_; }
   int64_t capacity() const { return capacity_; }
-  char* base() const { return base_; }  // of the whole capacity
+  char* base() const { return blocks_.empty() ? nullptr : blocks_.front().data; }  // on the CPU, of the whole capacity
   const std::string& name() const { return name_; }
   Device device() const { return device_; }
 

@@ -38,8 +38,9 @@ Learner::Learner(Zero state, OptimizerOptions options, Recompute recompute)
   activations_ = std::make_unique<Arena>("activations", kReserve);
   scratch_ = std::make_unique<Arena>("scratch", kReserve);
   ctx_ = {Device::kCpu, scratch_.get()};
-  if (state_.ranks().tensor().size() > 1) tensor_ = std::make_unique<TensorParallel>(state_.ranks());
-  CHECK((!tensor_ && !state_.ranks().splits_depth()) || weights().head == Head::kLanguage);
+  if (state_.ranks().splits_tensors()) tensor_ = std::make_unique<TensorParallel>(state_.ranks());
+  if (state_.ranks().sequence().size() > 1) sequence_ = std::make_unique<SequenceParallel>(state_.ranks());
+  CHECK(!(tensor_ || sequence_ || state_.ranks().splits_depth()) || weights().head == Head::kLanguage);
 }
 
 void Learner::set_rope_theta(double theta) { weights().config.rope_theta = theta; }
@@ -60,9 +61,10 @@ Sequences Learner::sequences(const Batch& b) {
   return s;
 }
 
-// Tokens missing to a number that the tensor ranks can split.
+// Tokens missing to a number that the tensor and context ranks can split.
 int64_t Learner::filling(int64_t tokens) const {
-  const int64_t unit = tensor_ ? tensor_->token_unit(state_.config().hidden_size) : 1;
+  int64_t unit = tensor_ ? tensor_->token_unit(state_.config().hidden_size) : 1;
+  if (sequence_) unit = sequence_->token_unit(unit);
   return (unit - tokens % unit) % unit;
 }
 
@@ -103,18 +105,45 @@ LmSums Learner::accumulate_lm(const Batch& b, std::span<const int32_t> target, c
   return accumulate(b, target, {}, &f, nullptr);
 }
 
+// This rank's rows go through the model; what all ranks found is put together.
+LmSums Learner::accumulate_rows(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
+                                TokenResults* each) {
+  const SequenceParallel::Rows mine = sequence_->take(b, target, coef);
+  TokenResults found;
+  accumulate(mine.batch, mine.target, mine.coef, nullptr, &found);
+  found = sequence_->put_together(found);
+  const LmSums s = sums(target, found.logp.data(), found.correct.data());
+  if (each) *each = std::move(found);
+  return s;
+}
+
+LmSums Learner::logprobs_of_rows(const Batch& b, std::span<const int32_t> target, std::span<float> out) {
+  const SequenceParallel::Rows mine = sequence_->take(b, target, {});
+  ScratchScope scope(*activations_);
+  const auto n = static_cast<int64_t>(mine.target.size());
+  Tensor h = forward(mine.batch, nullptr), correct = activations_->alloc(DType::kI32, {n});
+  Tensor logp = activations_->alloc(DType::kF32, {n});
+  cross_entropy({logp, {}, correct}, {}, {}, h, mine.target, nullptr);
+  leave_head();
+  const TokenResults found = sequence_->put_together(
+      {{logp.as<float>(), logp.as<float>() + n}, {correct.as<int32_t>(), correct.as<int32_t>() + n}});
+  std::copy(found.logp.begin(), found.logp.end(), out.begin());
+  return sums(target, found.logp.data(), found.correct.data());
+}
+
 LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
                            const CoefFn* f, TokenResults* each) {
   const int64_t T = b.tokens();
   const double begin = now();
   CHECK(static_cast<int64_t>(target.size()) == T && (f || static_cast<int64_t>(coef.size()) == T) &&
-        state_.trainable() && !(f && tensor_) && !state_.ranks().splits_depth());
-  if (const int64_t n = filling(T); n > 0) {
+        state_.trainable() && !(f && (tensor_ || sequence_)) && !state_.ranks().splits_depth());
+  if (const int64_t n = b.shared ? 0 : filling(T); n > 0) {
     const LmSums all =
         accumulate(filled(b, n), filled<int32_t>(target, n, -1), filled<float>(coef, n, 0), nullptr, each);
     if (each) each->logp.resize(target.size()), each->correct.resize(target.size());
     return all;
   }
+  if (shares(b)) return accumulate_rows(b, target, coef, each);
   ScratchScope scope(*activations_);
   Weights& w = weights();
   Pass pass;
@@ -132,10 +161,7 @@ LmSums Learner::accumulate(const Batch& b, std::span<const int32_t> target, std:
   const double middle = now();
   model_backward(ctx_, w, g, dh, b.ids.data(), sequences(b), pass, recompute_, &state_);
   forward_seconds_ += middle - begin, backward_seconds_ += now() - middle;
-  if (each) {
-    each->logp.assign(logp.as<float>(), logp.as<float>() + T);
-    each->correct.assign(correct.as<int32_t>(), correct.as<int32_t>() + T);
-  }
+  if (each) *each = {{logp.as<float>(), logp.as<float>() + T}, {correct.as<int32_t>(), correct.as<int32_t>() + T}};
   return sums(target, logp.as<float>(), correct.as<int32_t>());
 }
 
@@ -147,6 +173,10 @@ LmSums Learner::logprobs(const Batch& b, std::span<const int32_t> target, std::s
     const LmSums s = logprobs(filled(b, n), filled<int32_t>(target, n, -1), all, entropy);
     std::copy_n(all.begin(), out.size(), out.begin());
     return s;
+  }
+  if (shares(b)) {
+    CHECK(entropy.empty());
+    return logprobs_of_rows(b, target, out);
   }
   ScratchScope scope(*activations_);
   const int64_t T = b.tokens();

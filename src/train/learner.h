@@ -2,13 +2,14 @@
 // modelling and PPO share. accumulate_*() run forward and backward on one micro-batch and add to the gradients;
 // apply() clips, updates and zeroes. Losses are linear in log-probs or values once their coefficients are known, so
 // each algorithm only computes coefficients. With several ranks (train/zero.h) each accumulates its own micro-batches,
-// and all go through the same number of rounds a step; tensor ranks all accumulate the same micro-batch. Pipeline ranks
-// accumulate through train/pipeline.h, and apply() as all.
+// and all go through the same number of rounds a step; tensor and context ranks all accumulate the same micro-batch.
+// Pipeline ranks accumulate through train/pipeline.h, and apply() as all.
 #pragma once
 #include <functional>
 #include <map>
 #include <span>
 
+#include "train/sequence_parallel.h"
 #include "train/zero.h"
 
 namespace puyu {
@@ -29,8 +30,8 @@ struct OptimizerOptions {
   }
 };
 
-// Of tensor ranks, which all see the same tokens, the first counts them and the others have zeros, and of pipeline
-// ranks the last one: the sums over all ranks are those of one.
+// Of ranks that work on the same sequences (tensor, context) the first counts the tokens and the others have zeros, and
+// of pipeline ranks the last one: the sums over all ranks are those of one.
 struct LmSums {
   double logp = 0;                  // sum of log p(target) over counted tokens
   double entropy = 0;               // sum of the predictive entropy, when asked for
@@ -41,12 +42,6 @@ struct StepResult {
   double grad_norm = 0;
   std::array<double, kGradientGroups> group_norms{};  // in the order of gradient_group_name()
   bool skipped = false;                               // the norm was inf or NaN: weights unchanged
-};
-
-// What was found at each token of a batch; where target < 0 nothing that counts.
-struct TokenResults {
-  std::vector<float> logp;
-  std::vector<int32_t> correct;
 };
 
 // A language loss beside a value head: gradient of sum_t coef[t] * log p(target[t]) through a language head [V, D] that
@@ -68,7 +63,7 @@ class Learner {
   LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
                        TokenResults* each = nullptr);
   // The same, coefficients computed from the log-probs [T] by f (PPO); two passes through the head. This, entropies and
-  // values are not there for tensor ranks.
+  // values are not there for tensor and context ranks.
   using CoefFn = std::function<void(std::span<const float> logp, std::span<float> coef)>;
   LmSums accumulate_lm(const Batch& b, std::span<const int32_t> target, const CoefFn& f);
   // Log-probs [T] (0 where target < 0) and optionally entropies, no gradient.
@@ -113,8 +108,11 @@ class Learner {
   Tensor head_gradient() { return weights().config.tie_embeddings ? gradients().tok_embeddings : gradients().output; }
   Arena& activations() { return *activations_; }
 
-  bool counts_tokens() const { return (!tensor_ || tensor_->rank() == 0) && state_.ranks().last_stage(); }
-  double wait_seconds() const { return state_.wait_seconds() + (tensor_ ? tensor_->wait_seconds() : 0); }
+  bool counts_tokens() const { return state_.ranks().first_of_sequences() && state_.ranks().last_stage(); }
+  double wait_seconds() const {
+    return state_.wait_seconds() + (tensor_ ? tensor_->wait_seconds() : 0) +
+           (sequence_ ? sequence_->wait_seconds() : 0);
+  }
   Zero& state() { return state_; }
   Weights& weights() { return state_.weights(); }
   Model<Tensor>& gradients() { return state_.gradients(); }
@@ -129,10 +127,15 @@ class Learner {
   int64_t filling(int64_t tokens) const;
   void leave_head() { state_.leave(state_.weights().config.num_layers + 1, Use::kForward); }
   LmSums accumulate(const Batch& b, std::span<const int32_t> target, std::span<const float> coef, const CoefFn* f,
-                    TokenResults* each);
+                    TokenResults* each = nullptr);
+  bool shares(const Batch& b) const { return sequence_ && !b.shared; }  // others have rows of it, not taken yet
+  LmSums accumulate_rows(const Batch& b, std::span<const int32_t> target, std::span<const float> coef,
+                         TokenResults* each);
+  LmSums logprobs_of_rows(const Batch& b, std::span<const int32_t> target, std::span<float> logp);
 
   Zero state_;
-  std::unique_ptr<TensorParallel> tensor_;  // none: one rank has all of each block
+  std::unique_ptr<TensorParallel> tensor_;      // none: one rank has all of each block
+  std::unique_ptr<SequenceParallel> sequence_;  // none: one rank has all tokens of its sequences
   OptimizerOptions options_;
   Recompute recompute_;
   std::unique_ptr<Arena> activations_, scratch_, tables_;

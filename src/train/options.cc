@@ -84,7 +84,7 @@ void TrainOptions::validate() const {
     fail("[train] parallel.pipeline_chunks: expected ", interleaved ? "2 or more" : "1",
          " with pipeline_schedule = ", parallel.pipeline_schedule, ", got ", parallel.pipeline_chunks,
          interleaved ? "" : "; several chunks are for pipeline_schedule = interleaved");
-  one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp"});
+  one_of("parallel.tensor_mode", parallel.tensor_mode, {"mtp", "msp", "fsp", "isp"});
   positive("parallel.patience", parallel.patience);
   guard.validate();
   eval.validate();

@@ -66,7 +66,9 @@ struct ParallelOptions {
     f("pipeline_chunks", pipeline_chunks, "interleaved: parts of the depth on each pipeline rank, 2 or more; else 1");
     f("tensor_mode", tensor_mode,
       "tensor ranks between the products of a block: mtp = all have every token; msp = each has a share of the tokens; "
-      "fsp = as msp, and gathers again in the backward pass: least memory");
+      "fsp = as msp, and gathers again in the backward pass: least memory; isp = whole weights and a share of the "
+      "tokens, "
+      "rows exchanged for heads around the attention (with zero = 3 weights are gathered block by block)");
     f("zero", zero,
       "what data ranks do not all keep whole: 1 = optimizer state, 2 = gradients too, 3 = weights too; 0 = nothing");
     f("patience", patience, "seconds to wait for another rank before giving up with its number");

@@ -232,7 +232,7 @@ Share Pipeline::blocks(const StageAction& a) const {
 }
 
 int64_t Pipeline::rows(const Learner::Filled& m) const {
-  return m.batch.tokens() / (ranks_.splits_tokens() ? ranks_.tensor().size() : 1);
+  return m.batch.tokens() / (ranks_.splits_stream() ? ranks_.tensor().size() : 1);
 }
 
 // The parts of the model come and go as ZeRO wants; messages of the pipeline move on meanwhile.

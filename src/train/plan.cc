@@ -82,6 +82,9 @@ Refusal state_refusal(const TrainJob& job, const RankLayout& l) {
   const Group all = gradient_group(l);
   if (l.weight && l.mode != PlanMode::kIsp)
     return {"weight ranks", "weights are split over ranks of their own with isp only; set mode = isp or weight = 0"};
+  if (job.system == System::kPuyu && l.weight > 1)
+    return {"weight ranks", cat("puyu has no groups of ", l.weight, " ranks that share one copy of the weights; set ",
+                                "parallel.zero = 3, which splits them over all, or system = internevo")};
   if (l.data * l.context * l.tensor % weight_split(l) != 0)
     return {"weight ranks", cat(l.data * l.context * l.tensor, " ranks of a stage cannot be split into groups of ",
                                 weight_split(l), " that share the weights")};
@@ -111,6 +114,7 @@ Refusal why_not(const TrainJob& job, RankLayout& l, const Cluster& cluster) {
   const ModelConfig& c = job.model;
   const int64_t others = l.tensor * l.context * l.pipeline;
   if (l.data == 0) l.data = std::max<int64_t>(1, cluster.ranks() / others);
+  if (l.weight == 0 && l.mode == PlanMode::kIsp) l.weight = job.system == System::kPuyu ? 1 : l.tensor;
   if (l.data * others != cluster.ranks())
     return {"ranks", cat(l.data, " data x ", l.tensor, " tensor x ", l.context, " context x ", l.pipeline,
                          " pipeline = ", l.data * others, " ranks, but the cluster has ", cluster.ranks())};
@@ -170,7 +174,8 @@ std::string to_string(const TrainPlan& p) {
   const RankLayout& l = p.layout;
   std::string out = cat("data ", l.data);
   if (l.tensor > 1) out += cat(" · tensor ", l.tensor, " ", name_of(l.mode));
-  if (l.mode == PlanMode::kIsp && weight_split(l) != l.tensor) out += cat(" · weights over ", weight_split(l));
+  if (l.mode == PlanMode::kIsp && weight_split(l) != l.tensor && weight_split(l) > 1)
+    out += cat(" · weights over ", weight_split(l));
   if (l.context > 1) out += cat(" · context ", l.context);
   if (l.pipeline > 1) out += cat(" · pipeline ", l.pipeline, " ", name_of(l.schedule));
   if (l.schedule == Schedule::kInterleaved) out += cat(" of ", l.chunks, " chunks");

@@ -34,7 +34,9 @@ struct RankLayout {
   int64_t data = 0;  // 0: what the others leave
   int64_t tensor = 1, context = 1, pipeline = 1;
   PlanMode mode = PlanMode::kMtp;
-  int64_t weight = 0;  // isp: ranks that share one copy of the weights; 0 = the tensor ranks
+  // isp: ranks that share one copy of the weights; 0 = the tensor ranks. In puyu always 1: there ZeRO 3 splits them,
+  // over all ranks with the same weights.
+  int64_t weight = 0;
   int zero = 1;
   int64_t zero_ranks = 0;  // that split the optimizer state; 0 = all data ranks
   Schedule schedule = Schedule::kOneForwardOneBackward;
@@ -90,7 +92,7 @@ struct TrainPlan {
 // forward pass is counted.
 double megatron_flops_per_token(const ModelConfig& c, double sequence, bool recompute);
 
-// data filled in. The text says what does not divide what.
+// data and weight filled in. The text says what does not divide what.
 Refusal why_not(const TrainJob& job, RankLayout& layout, const Cluster& cluster);
 // Both need a layout that can be.
 MemoryPlan plan_memory(const TrainJob& job, const RankLayout& layout);

@@ -33,8 +33,19 @@ int64_t packed(const TrainJob& job, int64_t M, int64_t N, int64_t K) {
 
 int64_t bytes_of(const Arena& arena) { return arena.peak(); }
 
+// What ranks that share sequences hold around the attention's backward pass: isp q, k, v and their gradients, o and its
+// gradient of the other rows (train/sequence_parallel.cc); a ring keys, their gradients and those of queries in f32
+// (train/ring_attention.cc).
+int64_t shared_work(const TrainJob& job, const ModelConfig& c, const RankLayout& l, int64_t T) {
+  const int64_t a = dtype_size(job.dtype), Q = c.num_heads * c.hd(), keys = 2 * c.num_kv_heads * c.hd();
+  int64_t n = 0;
+  if (l.mode == PlanMode::kIsp && l.tensor > 1) n += T * a * (c.heads().row() + 2 * Q);
+  if (l.context > 1) n += T * (keys * (2 * a + 3 * 4) + Q * 4);
+  return n;
+}
+
 // The backward pass of a block, in the order of model/block.cc.
-int64_t block_work(const TrainJob& job, const ModelConfig& c, int64_t T) {
+int64_t block_work(const TrainJob& job, const ModelConfig& c, const RankLayout& l, int64_t T) {
   const int64_t a = dtype_size(job.dtype), D = c.hidden_size, F = c.intermediate_size, Q = c.num_heads * c.hd(),
                 row = c.heads().row(), tokens = T * a;
   int64_t again = 0;
@@ -46,9 +57,12 @@ int64_t block_work(const TrainJob& job, const ModelConfig& c, int64_t T) {
   }
   const int64_t feed = tokens * (3 * F + D) + std::max({packed(job, D, F, T), packed(job, T, F, D),
                                                         packed(job, F, D, T), packed(job, T, D, F), T / 64 * D * 4});
-  const int64_t blocks = (job.sequence + kQueryRows - 1) / std::max<int64_t>(1, kQueryRows / c.heads().group());
+  // In a ring no run of queries is longer than a chunk, half of the context rank's tokens.
+  const int64_t shared = T * (l.mode == PlanMode::kIsp ? l.tensor : 1);
+  const int64_t run = l.context > 1 ? std::min(job.sequence, (shared + 1) / 2) : job.sequence;
+  const int64_t blocks = (run + kQueryRows - 1) / std::max<int64_t>(1, kQueryRows / c.heads().group());
   const int64_t attention =
-      4 * T * c.num_heads +
+      shared_work(job, c, l, T) + 4 * T * c.num_heads +
       job.threads * (kThreadBuffers + blocks * 5 * kQueryDepth * std::max<int64_t>(c.hd(), 128) * 4);
   const int64_t attend = tokens * (Q + row + D) +
                          std::max({attention, packed(job, row, D, T), packed(job, T, D, row), packed(job, D, Q, T)});
@@ -156,7 +170,8 @@ Sizes::Sizes(const ModelConfig& c) {
 
 int64_t Sizes::kept(const TrainJob& job, const RankLayout& l) {
   const int64_t T = rank_tokens(job, l);
-  const auto [at, fresh] = kept_.try_emplace({T, l.tensor, static_cast<int>(l.mode), static_cast<int>(job.again)}, 0);
+  const auto [at, fresh] =
+      kept_.try_emplace({T, l.tensor, l.context, static_cast<int>(l.mode), static_cast<int>(job.again)}, 0);
   if (!fresh) return at->second;
   const ModelConfig c = rank_model(job.model, l);
   const int64_t a = dtype_size(job.dtype), row = T * c.hidden_size * a, others = row - row / l.tensor;
@@ -184,10 +199,10 @@ int64_t Sizes::later(const TrainJob& job, const RankLayout& l) const {
 
 int64_t Sizes::work(const TrainJob& job, const RankLayout& l, bool head) {
   const int64_t T = rank_tokens(job, l);
-  const auto [at, fresh] =
-      work_.try_emplace({T, l.tensor, static_cast<int>(l.mode) * 2 + (head ? 1 : 0), static_cast<int>(job.again)}, 0);
+  const auto [at, fresh] = work_.try_emplace(
+      {T, l.tensor, l.context, static_cast<int>(l.mode) * 2 + (head ? 1 : 0), static_cast<int>(job.again)}, 0);
   if (!fresh) return at->second;
-  int64_t n = block_work(job, rank_model(job.model, l), T);
+  int64_t n = block_work(job, rank_model(job.model, l), l, T);
   if (head) n = std::max(n, head_work(job, job.model, T, l.mode == PlanMode::kIsp ? 1 : l.tensor));
   return at->second = n;
 }

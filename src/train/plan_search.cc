@@ -126,8 +126,10 @@ void Search::splits(int64_t tensor, int64_t context, int64_t pipeline) {
   for (const PlanMode m : {PlanMode::kMsp, PlanMode::kFsp, PlanMode::kIsp}) {
     if (tensor == 1) break;
     l.mode = m;
+    const bool own = job_.system == System::kPuyu;
+    l.weight = m == PlanMode::kIsp && own ? 1 : 0;
     schedules(l);
-    if (m == PlanMode::kIsp && tensor < cluster_.devices) {
+    if (m == PlanMode::kIsp && tensor < cluster_.devices && !own) {
       l.weight = cluster_.devices;
       schedules(l);
       l.weight = 0;

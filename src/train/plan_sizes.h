@@ -26,7 +26,7 @@ class Sizes {
 
  private:
   int64_t embeddings_, block_, head_, block_matrices_ = 0, block_tensors_ = 0;
-  std::map<std::tuple<int64_t, int64_t, int, int>, int64_t> kept_, work_;
+  std::map<std::tuple<int64_t, int64_t, int64_t, int, int>, int64_t> kept_, work_;
 };
 
 // The model as one tensor rank computes it: its heads and its part of the feed-forward width; isp: all of both.

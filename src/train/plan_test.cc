@@ -52,14 +52,19 @@ ModelConfig small_model() {
 }
 
 // One real step; what it took and what was planned, by all ranks.
-void compare_memory(Comm& comm, int zero, DType dtype, Recompute recompute) {
+// layout: whom ranks share sequences with; data is filled in.
+void compare_memory(Comm& comm, int zero, DType dtype, Recompute recompute, RankLayout l = {}) {
   TrainJob job;
   job.model = small_model(), job.dtype = dtype, job.sequence = 256, job.micro_tokens = 512;
-  job.batch_tokens = 1024 * comm.size(), job.threads = num_threads();
+  l.data = comm.size() / (l.tensor * l.context), l.zero = zero;
+  if (l.mode == PlanMode::kIsp) l.weight = 1;
+  job.batch_tokens = 1024 * l.data, job.threads = num_threads();
   job.again = recompute == Recompute::kNone   ? Again::kNone
               : recompute == Recompute::kFull ? Again::kFull
                                               : Again::kSelective;
-  Learner learner(Zero(job.model, Head::kLanguage, dtype, comm, zero), {}, recompute);
+  const auto ranks =
+      std::make_shared<const Ranks>(comm, Mesh{l.data, l.tensor, 1, l.context}, parse_tensor_mode(name_of(l.mode)));
+  Learner learner(Zero(job.model, Head::kLanguage, dtype, ranks, zero), {}, recompute);
   Batch batch;
   std::vector<int32_t> ids(256, 7), target(512, 9);
   batch.add(ids.data(), 256), batch.add(ids.data(), 256);
@@ -73,11 +78,9 @@ void compare_memory(Comm& comm, int zero, DType dtype, Recompute recompute) {
   for (const auto& [name, n] : learner.memory()) {
     real[name] = static_cast<double>(n), total += static_cast<double>(n);
   }
-  RankLayout l;
-  l.data = comm.size(), l.zero = zero;
   const MemoryPlan p = plan_memory(job, l);
-  const std::string what =
-      cat("ZeRO ", zero, " ", dtype == DType::kBF16 ? "bf16" : "f32", " recompute ", name_of(job.again));
+  const std::string what = cat("ZeRO ", zero, " ", dtype == DType::kBF16 ? "bf16" : "f32", " recompute ",
+                               name_of(job.again), " tensor ", l.tensor, " context ", l.context);
   EXPECT_NEAR(p.total() / total, 1, 0.10) << what;
   EXPECT_NEAR(p.masters / real["weights"], 1, 0.01) << what;
   EXPECT_NEAR(p.gradients / real["gradients"], 1, 0.01) << what;
@@ -95,6 +98,12 @@ void compare_all(Comm& comm) {
   for (const int zero : {0, 1, 2, 3})
     for (const DType dtype : {DType::kF32, DType::kBF16}) compare_memory(comm, zero, dtype, Recompute::kNone);
   for (const Recompute r : {Recompute::kSelective, Recompute::kFull}) compare_memory(comm, 1, DType::kBF16, r);
+  RankLayout isp, ring;
+  isp.tensor = 2, isp.mode = PlanMode::kIsp, ring.context = comm.size();
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    if (comm.size() == 2) compare_memory(comm, 3, dtype, Recompute::kNone, isp);
+    if (comm.size() > 1) compare_memory(comm, 1, dtype, Recompute::kFull, ring);
+  }
 }
 
 TEST(PlanMemory, OfARealStepWithinTenPerCent) { compare_all(*self_comm()); }

@@ -64,7 +64,8 @@ Waits waits_of(const TrainJob& job, const RankLayout& l, const Cluster& cluster,
   const Links links(cluster);
   const ModelConfig& c = job.model;
   const double T = d(rank_tokens(job, l)), a = d(dtype_size(job.dtype));
-  const bool isp = l.mode == PlanMode::kIsp, repeats = job.again == Again::kFull || job.again == Again::kKeepAttention;
+  const bool own = job.system == System::kPuyu, isp = l.mode == PlanMode::kIsp;
+  const bool repeats = job.again == Again::kFull || job.again == Again::kKeepAttention;
   Waits w;
   if (l.tensor > 1 && !isp) {
     const Group g{l.tensor, 1};
@@ -75,16 +76,17 @@ Waits waits_of(const TrainJob& job, const RankLayout& l, const Cluster& cluster,
   }
   if (l.tensor > 1 && isp) {
     const Group g{l.tensor, 1};
-    const double one =
-        links.all_to_all(g, T * d(c.heads().row()) * a) + links.all_to_all(g, T * d(c.num_heads * c.hd()) * a);
+    const double out = links.all_to_all(g, T * d(c.num_heads * c.hd()) * a),
+                 one = links.all_to_all(g, T * d(c.heads().row()) * a) + out;
     w.sequence_forward = one;
-    w.sequence_backward = one + (job.again == Again::kFull ? one : 0);
+    w.sequence_backward = one + (own ? out : 0) + (job.again == Again::kFull ? one : 0);  // puyu sends o twice
   }
   if (l.context > 1) {
     const double heads = d(2 * c.num_kv_heads * c.hd()) / (isp ? 1 : d(l.tensor)), steps = d(l.context - 1);
     const double one = steps * links.send({l.context, l.tensor}, T * heads * a);
     w.sequence_forward += cluster.exposed(one, k.attention);
-    w.sequence_backward += cluster.exposed(2 * one, kBackwardAttention * k.attention);
+    const double gradients = own ? 4 / a : 1;  // puyu's are f32
+    w.sequence_backward += cluster.exposed((1 + gradients) * one, kBackwardAttention * k.attention);
     if (job.again == Again::kFull) w.sequence_backward += cluster.exposed(one, k.attention);
   }
   const double all = a * d(sizes.block());

@@ -90,30 +90,41 @@ class TensorTrainRanks : public TrainRanks {
     TrainRanks::SetUp();
     options.model.num_heads = 8, options.model.num_kv_heads = 4, options.lr = 1e-3;
   }
-  void layout(int64_t tensor, const char* mode, int64_t zero) {
+  void layout(int64_t tensor, const char* mode, int64_t zero, int64_t context = 1) {
+    options.parallel.mesh.context = context;
     options.parallel.mesh.tensor = tensor, options.parallel.tensor_mode = mode, options.parallel.zero = zero;
   }
 };
 
-TEST_F(TensorTrainRanks, AnyMeshTrainsTheRunOfOne) {
+// Some runs on several ranks.
+struct MeshRun {
+  int ranks;
+  int64_t tensor;
+  const char *mode, *recompute;
+  int64_t zero, context = 1;
+};
+// Each line is a test.
+const std::vector<MeshRun> kMeshRuns[] = {
+    {{2, 2, "mtp", "none", 0}, {4, 2, "msp", "full", 3}},
+    {{4, 4, "fsp", "selective", 1}, {4, 2, "fsp", "none", 2}},
+    {{2, 2, "isp", "none", 3}, {4, 2, "isp", "full", 1}},
+    {{4, 1, "mtp", "selective", 2, 4}, {4, 2, "isp", "none", 0, 2}},
+    {{4, 2, "msp", "none", 3, 2}},
+};
+class AnyMesh : public TensorTrainRanks, public ::testing::WithParamInterface<int> {};
+TEST_P(AnyMesh, TrainsTheRunOfOne) {
   options.batch_tokens = 131, options.micro_tokens = 40;  // 131 tokens split over nothing
   train(options, dir + "/one", false);
-  struct Run {
-    int ranks;
-    int64_t tensor;
-    const char *mode, *recompute;
-    int64_t zero;
-  };
-  for (const Run& r : {Run{2, 2, "mtp", "none", 0}, Run{4, 2, "msp", "full", 3}, Run{4, 4, "fsp", "selective", 1},
-                       Run{4, 2, "fsp", "none", 2}}) {
-    layout(r.tensor, r.mode, r.zero);
+  for (const MeshRun& r : kMeshRuns[GetParam()]) {
+    layout(r.tensor, r.mode, r.zero, r.context);
     options.recompute = r.recompute;
-    const std::string name =
-        cat(r.ranks / r.tensor, " x ", r.tensor, " ", r.mode, ", ZeRO ", r.zero, ", ", r.recompute);
+    const std::string name = cat(r.ranks / r.tensor / r.context, " x ", r.context, " x ", r.tensor, " ", r.mode,
+                                 ", ZeRO ", r.zero, ", ", r.recompute);
     run_well(r.ranks, name);
     compare(name);
   }
 }
+INSTANTIATE_TEST_SUITE_P(Runs, AnyMesh, ::testing::Range(0, static_cast<int>(std::size(kMeshRuns))));
 
 TEST_F(TensorTrainRanks, AnotherTensorSizeGoesOn) {
   train(options, dir + "/one", false);
@@ -123,6 +134,10 @@ TEST_F(TensorTrainRanks, AnotherTensorSizeGoesOn) {
   run_well(4, "many", true);
   options.stop_at = 9, layout(1, "mtp", 1);
   train(options, dir + "/many", true);
+  options.stop_at = 11, layout(2, "isp", 3, 2);
+  run_well(4, "many", true);
+  options.stop_at = 12, layout(1, "isp", 2, 3);
+  run_well(3, "many", true);
   options.stop_at = 0, layout(2, "fsp", 3);
   run_well(4, "many", true);
   compare("many");
@@ -173,7 +188,11 @@ TEST_F(TensorTrainRanks, WhatCannotBeIsRefused) {
   expect_says(4,
               "vocabulary of 42 cannot be split over 4 tensor ranks; the nearest possible mesh is 2 data x 2 tensor");
   layout(2, "megatron", 1);
-  expect_says(2, "parallel.tensor_mode: expected one of mtp, msp, fsp, got 'megatron'");
+  expect_says(2, "parallel.tensor_mode: expected one of mtp, msp, fsp, isp, got 'megatron'");
+  layout(3, "isp", 1);
+  expect_says(3, "4 key/value heads cannot be split over 3 tensor ranks; the nearest possible mesh is ");
+  layout(1, "isp", 1, 3);
+  expect_says(2, "= 3 ranks, but 2 were started; the nearest possible mesh is ");
   layout(1, "mtp", 1);
   options.parallel.mesh.pipeline = 4;
   expect_says(4, "2 blocks cannot be split over 4 pipeline ranks; the nearest possible mesh is ");

@@ -14,6 +14,7 @@ struct Case {
   int64_t batch_tokens = 150, micro_tokens = 200;
   bool biases = false;
   int64_t layers = 2;
+  int64_t seq_len = 24;
 };
 
 inline Learner make_learner(const Case& k, std::shared_ptr<const Ranks> ranks, int level) {

@@ -49,10 +49,17 @@ Recompute parse_recompute(const std::string& s) {
 
 // The groups of this rank; a mesh that cannot be is refused, with the nearest that can.
 std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig& c, Comm& world) {
+  const Mesh& m = o.parallel.mesh;
+  const TensorMode mode = parse_tensor_mode(o.parallel.tensor_mode);
+  const bool isp = mode == TensorMode::kIsp && m.tensor > 1;
+  if (m.pipeline > 1 && (m.context > 1 || isp))
+    fail("[train] parallel.pipeline: ", m.pipeline, " pipeline ranks do not work together with ",
+         isp ? "tensor_mode = isp" : "context ranks", " yet; use pipeline = 1, or ",
+         isp ? "tensor_mode = msp" : "context = 1", " with the same number of ranks");
   const int64_t chunks = o.parallel.pipeline_chunks;
-  const Mesh mesh = fit_mesh(o.parallel.mesh, world.size(),
-                             {c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size, chunks});
-  return std::make_shared<Ranks>(world, mesh, parse_tensor_mode(o.parallel.tensor_mode), chunks);
+  MeshLimits limits{c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size, chunks};
+  if (mode == TensorMode::kIsp) limits.ffn = limits.vocabulary = 0;  // whole on each rank
+  return std::make_shared<Ranks>(world, fit_mesh(m, world.size(), limits), mode, chunks);
 }
 
 Learner make_learner(const TrainOptions& o, Comm& world) {
@@ -501,6 +508,7 @@ Trainer::Spent Trainer::spent() const {
 std::string Trainer::layout() {
   const Ranks& r = learner_.state().ranks();
   std::string out = cat(data_.size(), " data ranks, ZeRO ", o_.parallel.zero);
+  if (r.context().size() > 1) out += cat(", each of ", r.context().size(), " context ranks");
   if (r.tensor().size() > 1)
     out += cat(", each of ", r.tensor().size(), " tensor ranks (", o_.parallel.tensor_mode, ")");
   if (pipeline_) out += cat(", ", r.depth().ranks, " pipeline ranks (", o_.parallel.pipeline_schedule, ")");

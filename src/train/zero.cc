@@ -1,7 +1,6 @@
 #include "train/zero.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -50,7 +49,7 @@ Zero::Zero(Weights weights, bool trainable)
     : w_(std::move(weights)),
       trainable_(trainable),
       ranks_(std::make_shared<Ranks>(self_comm())),
-      comm_(&ranks_->data()),
+      comm_(&ranks_->state()),
       config_(w_.config) {
   model_ = layout_ = flat_layout(w_.config, w_.head);
   keep_held_parts();
@@ -70,7 +69,7 @@ Zero::Zero(const ModelConfig& config, Head head, DType compute, Comm& data_ranks
 
 Zero::Zero(const ModelConfig& config, Head head, DType compute, std::shared_ptr<const Ranks> ranks, int level,
            StateStorage storage)
-    : level_(level), storage_(std::move(storage)), ranks_(std::move(ranks)), comm_(&ranks_->data()), config_(config) {
+    : level_(level), storage_(std::move(storage)), ranks_(std::move(ranks)), comm_(&ranks_->state()), config_(config) {
   CHECK(0 <= level && level <= 3 && (masters() == DType::kF32 || compute == DType::kBF16));
   config.validate();
   w_.config = splits_tensors() ? split_config(config, ranks_->tensor().size()) : config;
@@ -322,11 +321,7 @@ void Zero::poll() {
     if (g) g->poll();
 }
 
-void Zero::wait(Work& work) {
-  const auto begin = std::chrono::steady_clock::now();
-  work.wait();
-  wait_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
+void Zero::wait(Work& work) { wait_seconds_ += timed_wait(work); }
 
 // Tensors that all tensor ranks have, where each saw other tokens: their gradients are added, so that all ranks make
 // the same update.
@@ -364,7 +359,7 @@ void Zero::sum_tied_embeddings() {
 GradientSquares Zero::squared_norms() {
   while (!reductions_.empty()) finish_oldest_reduction();
   if (!std::exchange(whole_summed_, true)) {
-    if (ranks_->splits_tokens()) sum_whole_tensors();
+    if (ranks_->splits_stream()) sum_whole_tensors();
     if (ranks_->splits_depth() && tied() && holds(kEmbeddings)) sum_tied_embeddings();
   }
   double sums[1 + kGradientGroups] = {};
@@ -453,7 +448,8 @@ std::vector<std::pair<std::string, int64_t>> Zero::memory() const {
     if (s->arena && s->arena->peak() > 0) out.emplace_back(s->arena->name(), s->arena->peak());
   for (const auto* p : {&weight_pool_, &gradient_pool_})
     if (p->arena && p->arena->peak() > 0) out.emplace_back(p->arena->name(), p->arena->peak());
-  int64_t messages = comm_->buffer_bytes() + ranks_->tensor().buffer_bytes();
+  int64_t messages = comm_->buffer_bytes();
+  if (splits_tensors()) messages += ranks_->tensor().buffer_bytes();
   if (messages > 0) out.emplace_back("messages", messages);
   return out;
 }

@@ -10,9 +10,9 @@
 //           released after
 //
 // Where tensor ranks split the tensors (train/tensor_parallel.h), "whole" is all of what this rank has of them, and the
-// pieces are those of the data ranks that have the same. Where pipeline ranks split the depth (train/pipeline.h), a
-// rank has some of the parts and nothing of the others; tied embeddings are on the first and the last, who add up their
-// gradients.
+// pieces are those of the ranks that have the same: data ranks, and those that share its sequences
+// (train/sequence_parallel.h). Where pipeline ranks split the depth (train/pipeline.h), a rank has some of the parts
+// and nothing of the others; tied embeddings are on the first and the last, who add up their gradients.
 //
 // The model sees none of it: it says when a part comes into use and when it is done with (PartWatch), and here its
 // weights are gathered, the next part's being fetched meanwhile, and its gradients sent on while the part below
@@ -121,11 +121,11 @@ class Zero final : public PartWatch {
   TensorSet& tensors(Set set);
   TensorSet make_set(const std::string& name, DType dtype, bool whole, const std::string& folder = "") const;
   Share share(size_t part) const { return share_of(layout_.parts[part], comm_->rank(), comm_->size()); }
-  bool splits_tensors() const { return ranks_->tensor().size() > 1; }
+  bool splits_tensors() const { return ranks_->splits_tensors(); }
   // Of a tensor that all tensor ranks have: whether this rank is the one that counts and writes it.
   bool counts(const FlatTensor& t) const {
     if (t.part == 0 && only_head()) return false;
-    return t.spec.split != Split::kWhole || ranks_->tensor().rank() == 0;
+    return !splits_tensors() || t.spec.split != Split::kWhole || ranks_->tensor().rank() == 0;
   }
   void sum_whole_tensors();
   void sum_tied_embeddings();
@@ -156,7 +156,7 @@ class Zero final : public PartWatch {
   int level_ = 0;
   StateStorage storage_;
   std::shared_ptr<const Ranks> ranks_;
-  Comm* comm_ = nullptr;  // the data ranks
+  Comm* comm_ = nullptr;  // ranks_->state()
   ModelConfig config_;
   FlatLayout model_, layout_;     // the whole model; this rank's share of it
   std::vector<size_t> of_model_;  // of each tensor of layout_: its number in model_

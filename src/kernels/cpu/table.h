@@ -34,6 +34,8 @@ struct Table {
   decltype(&proto::rope) rope;
   decltype(&proto::attention_packed) attention_packed;
   decltype(&proto::attention_backward) attention_backward;
+  decltype(&proto::attention_part) attention_part;
+  decltype(&proto::attention_part_backward) attention_part_backward;
   decltype(&proto::kv_append) kv_append;
   decltype(&proto::attention_paged) attention_paged;
   decltype(&proto::swiglu) swiglu;
