@@ -17,6 +17,7 @@ export SLURM_CONF=$dir/slurm.conf
 # Ends what was started here and nothing else, by the files that hold their process ids.
 stop() {
   local name pid
+  trap '' INT TERM
   scancel --me 2>/dev/null || true
   for name in slurmd slurmctld munged; do
     pid=$(cat "$dir/$name.pid" 2>/dev/null) || continue
