@@ -65,7 +65,8 @@ LineChart chart_of(const std::vector<std::pair<std::string, DedupQuality>>& all,
       cat("Pairs found by MinHash: ", b.bands, " bands of ", b.rows, " rows, verified at ", fixed(dedup.threshold, 2));
   chart.x_label = "exact Jaccard similarity of the n-gram sets", chart.y_label = "share found";
   LineChart::Series theory{.name = "theory, verified"}, candidates{.name = "theory, candidates"};
-  for (double s = 0.3; s <= 1.0001; s += 0.005) {
+  for (int i = 60; i <= 200; ++i) {
+    const double s = i / 200.0;
     theory.x.push_back(s), theory.y.push_back(pair_probability(b, s, dedup.threshold));
     candidates.x.push_back(s), candidates.y.push_back(candidate_probability(b, s));
   }
