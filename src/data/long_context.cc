@@ -178,13 +178,13 @@ const LongRules& rules_for(const LongContextOptions& o, const Document& d) {
 }
 
 PerplexityGain perplexity_gain(LossScorer& scorer, std::string_view text, const LongContextOptions& o) {
+  if (o.window > scorer.context())
+    fail("[data] long context: window is ", o.window, " tokens, the model's context ", scorer.context());
   const std::vector<int32_t> ids = scorer.tokenizer().encode_untrusted(text);
   PerplexityGain g;
   g.tokens = static_cast<int64_t>(ids.size());
   const int64_t whole = g.tokens / o.window, count = std::min(whole, o.max_windows);
   if (count == 0) return g;
-  if (o.window > scorer.context())
-    fail("[data] long context: window is ", o.window, " tokens, the model's context ", scorer.context());
   double with = 0, without = 0;
   for (int64_t w = 0; w < count; ++w) {
     const std::span<const int32_t> window(ids.data() + w * whole / count * o.window, static_cast<size_t>(o.window));
