@@ -27,7 +27,8 @@ Json describe(const std::string& path) {
   Json j = Json::object();
   j["path"] = path;
   if (is_run(path)) {
-    for (const auto& [key, value] : describe_run(path).as_object()) j[key] = value;
+    const Json run = describe_run(path);
+    for (const auto& [key, value] : run.as_object()) j[key] = value;
   } else if (is_directory(path)) {
     const HfConfig hf = read_hf_config(path);
     ModelConfig c = hf.model;
