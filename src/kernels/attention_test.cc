@@ -142,8 +142,9 @@ TEST_P(AttentionKernels, QuantisedPages) {
 // Keys that come in parts of any size, queries cut anywhere: o, lse and the gradients of attention in one go.
 TEST_P(AttentionKernels, KeysInParts) {
   if (emulated() || on_gpu()) GTEST_SKIP() << "context ranks have no CUDA kernel yet";
-  for (const auto& [h, cu] :
+  for (const auto& [h, cu, causal] :
        {AttentionCase{{4, 2, 32}, {0, 3, 70, 71, 290}}, {{6, 2, 20}, {0, 130}}, {{3, 3, 64}, {0, 64, 200}}}) {
+    ASSERT_TRUE(causal) << "parts are of causal attention";
     const int64_t T = cu.back(), n = static_cast<int64_t>(cu.size()) - 1, Q = h.q * h.dim, K = 2 * h.kv * h.dim;
     SCOPED_TRACE(::testing::Message() << "T=" << T << " HD=" << h.dim);
     Vec<double> x = random(T * h.row()), dy = random(T * Q), lse;
