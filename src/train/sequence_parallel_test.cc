@@ -35,10 +35,10 @@ const std::vector<Row> kRows = {
     {"f32, biases, selective", {DType::kF32, false, Recompute::kSelective, 150, 200, true}},
     {"f32, several rounds", {DType::kF32, false, Recompute::kNone, 333, 24}},
     {"f32, few tokens", {DType::kF32, true, Recompute::kNone, 7, 24}},
-    {"f32, long sequences", {DType::kF32, false, Recompute::kNone, 250, 250, false, 120}, "/long"},
+    {"f32, long sequences", {DType::kF32, false, Recompute::kNone, 250, 250, false, 2, 120}, "/long"},
     {"f32, a rank masked", {DType::kF32, false, Recompute::kNone, 150, 200}, "/s", true},
     {"bf16", {DType::kBF16, false, Recompute::kFull}},
-    {"bf16, long sequences", {DType::kBF16, false, Recompute::kNone, 250, 250, false, 120}, "/long"},
+    {"bf16, long sequences", {DType::kBF16, false, Recompute::kNone, 250, 250, false, 2, 120}, "/long"},
 };
 
 class SequenceChild : public MeshChild {
