@@ -45,7 +45,7 @@ Index read_index(const MappedFile& meta) {
   const std::string& path = meta.path();
   std::string_view b = meta.bytes();
   if (!b.starts_with(kMagic) || b.size() < 12) fail("[internevo] ", path, ": not a NumPy .npy file");
-  const int version = b[6];
+  const int version = static_cast<unsigned char>(b[6]);
   uint32_t length = 0;
   const size_t length_bytes = version == 1 ? 2 : 4, begin = 8 + length_bytes;
   if (version < 1 || version > 3) fail("[internevo] ", path, ": .npy version ", version, ", expected 1 to 3");

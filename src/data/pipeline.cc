@@ -40,7 +40,7 @@ std::string options_text(PipelineConfig config) {
 }
 
 std::string file_stamp(const InputFile& f) {
-  const std::string what = cat(f.source, "\n", f.name, "\n", f.language, "\n", f.version, "\n");
+  std::string what = cat(f.source, "\n", f.name, "\n", f.language, "\n", f.version, "\n");
   if (is_directory(f.path)) return what;  // a repository: its commit says all
   struct stat st{};
   stat(f.path.c_str(), &st);

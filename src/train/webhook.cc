@@ -153,19 +153,20 @@ void Webhook::send(const Json& alert) {
   wake_.notify_one();
 }
 
-void Webhook::work() {
+// The next alert to send; none: it is time to end.
+std::optional<std::string> Webhook::next() {
   std::unique_lock lock(mutex_);
-  for (;;) {
-    wake_.wait(lock, [&] { return ending_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    const std::string body = std::move(queue_.front());
-    queue_.pop_front();
-    lock.unlock();
-    try {
-      http_post(url_, body, kPatience);
-    } catch (const std::exception& e) { log_warn(e.what(), "; the alert was: ", body); }
-    lock.lock();
-  }
+  wake_.wait(lock, [&] { return ending_ || !queue_.empty(); });
+  if (queue_.empty()) return {};
+  std::string body = std::move(queue_.front());
+  queue_.pop_front();
+  return body;
+}
+
+void Webhook::work() {
+  while (const std::optional<std::string> body = next()) try {
+      http_post(url_, *body, kPatience);
+    } catch (const std::exception& e) { log_warn(e.what(), "; the alert was: ", *body); }
 }
 
 }  // namespace puyu

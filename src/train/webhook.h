@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -30,6 +31,7 @@ class Webhook {
   void send(const Json& alert);  // at most a hundred wait; later ones are dropped, and the log says so
 
  private:
+  std::optional<std::string> next();
   void work();
   HttpUrl url_;
   std::mutex mutex_;
