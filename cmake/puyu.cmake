@@ -67,9 +67,9 @@ function(puyu_library name)
       endif()
     endforeach()
     # One ctest entry a test; names that start with Slow carry the label "slow", the rest "fast".
-    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "-Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "-Slow*:*.Slow*:*/Slow*" DISCOVERY_TIMEOUT 60
                          PROPERTIES LABELS fast TIMEOUT ${PUYU_FAST_TIMEOUT})
-    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "Slow*:*.Slow*" DISCOVERY_TIMEOUT 60
+    gtest_discover_tests(test_${name} TEST_PREFIX "${name}." TEST_FILTER "Slow*:*.Slow*:*/Slow*" DISCOVERY_TIMEOUT 60
                          TEST_LIST slow_${name} PROPERTIES LABELS slow TIMEOUT 900)
   endif()
 endfunction()

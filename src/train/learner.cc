@@ -70,7 +70,10 @@ int64_t Learner::filling(int64_t tokens) const {
 
 Learner::Filled Learner::filled_up(const Batch& b, std::span<const int32_t> target) const {
   const int64_t n = filling(b.tokens());
-  return {filled(b, n), filled<int32_t>(target, n, -1)};
+  Filled out{filled(b, n), filled<int32_t>(target, n, -1), {}};
+  if (!sequence_) return out;
+  SequenceParallel::Rows mine = sequence_->take(out.batch, out.target, {});
+  return {std::move(mine.batch), std::move(mine.target), std::move(mine.seqs)};
 }
 
 void Learner::cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,

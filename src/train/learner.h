@@ -94,12 +94,16 @@ class Learner {
   void set_rope_theta(double theta);
 
   // For train/pipeline.h, which runs the model in pieces.
-  // Tokens and targets, filled up to a number that the tensor ranks can split with such as predict nothing.
+  // Tokens and targets, filled up to a number that the tensor and context ranks can split with such as predict nothing;
+  // where ranks share sequences, this rank's rows of them.
   struct Filled {
     Batch batch;
     std::vector<int32_t> target;
+    std::unique_ptr<const SharedSeqs> seqs;  // what the batch refers to
   };
   Filled filled_up(const Batch& b, std::span<const int32_t> target) const;
+  // Of all tokens, by all ranks that share them, from what each found at its rows.
+  TokenResults put_together(TokenResults found) const { return sequence_ ? sequence_->put_together(found) : found; }
   Sequences sequences(const Batch& b);
   // As fused_cross_entropy (kernels.h), with the head that is there; of tensor ranks each has its part of dx.
   void cross_entropy(const CrossEntropyOut& out, Tensor dx, Tensor dw, Tensor x, std::span<const int32_t> target,

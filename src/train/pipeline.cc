@@ -200,13 +200,14 @@ void Pipeline::head_backward(const StageAction& a, Tensor x, Tensor dx, const Fo
 }
 
 void Pipeline::report(const StageAction& a, Tensor logp, Tensor correct, const FoundFn& found) const {
+  const int64_t T = logp.numel();
+  TokenResults each = learner_.put_together(
+      {{logp.as<float>(), logp.as<float>() + T}, {correct.as<int32_t>(), correct.as<int32_t>() + T}});
   if (!learner_.counts_tokens()) return;
   const MicroBatch& m = share_->micros[static_cast<size_t>(a.micro)];
-  const size_t n = m.target.size();  // without what was filled up
-  Found f{m, learner_.sums(m.target, logp.as<float>(), correct.as<int32_t>()), {}};
-  f.each.logp.assign(logp.as<float>(), logp.as<float>() + n);
-  f.each.correct.assign(correct.as<int32_t>(), correct.as<int32_t>() + n);
-  found(f);
+  each.logp.resize(m.target.size()), each.correct.resize(m.target.size());  // without what was filled up
+  const LmSums sums = learner_.sums(m.target, each.logp.data(), each.correct.data());
+  found({m, sums, std::move(each)});
 }
 
 // What a data rank does that has no micro-batch left while others have: it comes where they all meet.

@@ -19,8 +19,9 @@ struct Layout {
   int level = 0;
 };
 std::string to_string(const Layout& l) {
-  return cat(l.mesh.data, " x ", l.mesh.tensor, l.mesh.tensor > 1 ? cat(" ", l.mode) : "", " x ", l.mesh.pipeline, " ",
-             l.schedule, l.chunks > 1 ? cat(" of ", l.chunks) : "", ", ZeRO ", l.level);
+  return cat(l.mesh.data, " x ", l.mesh.tensor, l.mesh.tensor > 1 ? cat(" ", l.mode) : "",
+             l.mesh.context > 1 ? cat(" x ", l.mesh.context, " context") : "", " x ", l.mesh.pipeline, " ", l.schedule,
+             l.chunks > 1 ? cat(" of ", l.chunks) : "", ", ZeRO ", l.level);
 }
 
 // How far a step on several ranks is from the step of one: the sum of losses; the worst element of the gradient, in
@@ -128,10 +129,15 @@ std::vector<Layout> layouts(int64_t ranks) {
   out.push_back({{1, 2, 2 * pairs}, "1f1b", 1, "mtp", 0});
   out.push_back({{1, 2, 2 * pairs}, "interleaved", 2, "fsp", 2});
   out.push_back({{1, 2, 2 * pairs}, "zb-h1", 1, "msp", 1});
+  out.push_back({{1, 2, 2 * pairs}, "zb-h1", 1, "isp", 3});
+  out.push_back({{1, 1, 2 * pairs, 2}, "interleaved", 2, "mtp", 1});
   if (ranks != 8) return out;
   out.push_back({{2, 2, 2}, "zb-h1", 1, "fsp", 3});
   out.push_back({{2, 2, 2}, "interleaved", 4, "msp", 1});
   out.push_back({{2, 2, 2}, "1f1b", 1, "mtp", 2});
+  out.push_back({{1, 2, 2, 2}, "1f1b", 1, "isp", 3});
+  out.push_back({{1, 2, 2, 2}, "zb-h1", 1, "msp", 0});
+  out.push_back({{2, 1, 2, 2}, "interleaved", 4, "mtp", 2});
   return out;
 }
 

@@ -13,9 +13,10 @@ class PipelineTrainRanks : public TrainRanks {
     TrainRanks::SetUp();
     options.model.num_layers = 4, options.model.num_heads = 8, options.model.num_kv_heads = 4, options.lr = 1e-3;
   }
-  void layout(int64_t pipeline, const char* schedule, int64_t chunks, int64_t tensor, const char* mode, int64_t zero) {
+  void layout(int64_t pipeline, const char* schedule, int64_t chunks, int64_t tensor, const char* mode, int64_t zero,
+              int64_t context = 1) {
     ParallelOptions& p = options.parallel;
-    p.mesh.pipeline = pipeline, p.pipeline_schedule = schedule, p.pipeline_chunks = chunks;
+    p.mesh.pipeline = pipeline, p.mesh.context = context, p.pipeline_schedule = schedule, p.pipeline_chunks = chunks;
     p.mesh.tensor = tensor, p.tensor_mode = mode, p.zero = zero;
   }
   void one_rank() { layout(1, "1f1b", 1, 1, "mtp", 1); }
@@ -32,15 +33,18 @@ TEST_F(PipelineTrainRanks, EveryScheduleTrainsTheRunOfOne) {
     const char* mode;
     int64_t zero;
     const char* recompute;
+    int64_t context = 1;
   };
   for (const Run& r : {Run{2, 2, "1f1b", 1, 1, "mtp", 0, "none"}, Run{4, 4, "zb-h1", 1, 1, "mtp", 1, "full"},
                        Run{2, 2, "interleaved", 2, 1, "mtp", 1, "selective"}, Run{4, 2, "1f1b", 1, 1, "mtp", 3, "none"},
                        Run{4, 2, "zb-h1", 1, 1, "mtp", 2, "none"}, Run{4, 2, "interleaved", 2, 2, "msp", 1, "full"},
-                       Run{4, 2, "zb-h1", 1, 2, "fsp", 3, "selective"}}) {
-    layout(r.pipeline, r.schedule, r.chunks, r.tensor, r.mode, r.zero);
+                       Run{4, 2, "zb-h1", 1, 2, "fsp", 3, "selective"}, Run{4, 2, "1f1b", 1, 2, "isp", 3, "none"},
+                       Run{4, 2, "zb-h1", 1, 1, "mtp", 1, "full", 2}}) {
+    layout(r.pipeline, r.schedule, r.chunks, r.tensor, r.mode, r.zero, r.context);
     options.recompute = r.recompute;
-    const std::string name = cat(r.ranks / r.pipeline / r.tensor, " x ", r.tensor, " ", r.mode, " x ", r.pipeline, " ",
-                                 r.schedule, ", ZeRO ", r.zero, ", ", r.recompute);
+    const std::string name =
+        cat(r.ranks / r.pipeline / r.tensor / r.context, " x ", r.tensor, " ", r.mode, " x ", r.context, " context x ",
+            r.pipeline, " ", r.schedule, ", ZeRO ", r.zero, ", ", r.recompute);
     run_well(r.ranks, name);
     compare(name);
   }
@@ -68,7 +72,9 @@ TEST_F(PipelineTrainRanks, AnyOtherLayoutGoesOn) {
   run_well(4, "many", true);
   options.stop_at = 9, one_rank();
   train(options, dir + "/many", true);
-  options.stop_at = 11, layout(2, "zb-h1", 1, 2, "mtp", 0);
+  options.stop_at = 10, layout(2, "zb-h1", 1, 2, "mtp", 0);
+  run_well(4, "many", true);
+  options.stop_at = 11, layout(2, "interleaved", 2, 1, "mtp", 3, 2);
   run_well(4, "many", true);
   options.stop_at = 0, layout(2, "zb-h1", 1, 1, "mtp", 1);
   run_well(2, "many", true);

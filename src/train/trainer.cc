@@ -51,11 +51,6 @@ Recompute parse_recompute(const std::string& s) {
 std::shared_ptr<const Ranks> make_ranks(const TrainOptions& o, const ModelConfig& c, Comm& world) {
   const Mesh& m = o.parallel.mesh;
   const TensorMode mode = parse_tensor_mode(o.parallel.tensor_mode);
-  const bool isp = mode == TensorMode::kIsp && m.tensor > 1;
-  if (m.pipeline > 1 && (m.context > 1 || isp))
-    fail("[train] parallel.pipeline: ", m.pipeline, " pipeline ranks do not work together with ",
-         isp ? "tensor_mode = isp" : "context ranks", " yet; use pipeline = 1, or ",
-         isp ? "tensor_mode = msp" : "context = 1", " with the same number of ranks");
   const int64_t chunks = o.parallel.pipeline_chunks;
   MeshLimits limits{c.num_kv_heads, c.num_layers, c.intermediate_size, c.vocab_size, chunks};
   if (mode == TensorMode::kIsp) limits.ffn = limits.vocabulary = 0;  // whole on each rank
