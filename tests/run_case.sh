@@ -6,6 +6,7 @@
 #   skip WHY          this machine cannot run the case
 set -uo pipefail
 puyu=$1 case=$2
+[ -f "$case" ] || { echo "run_case: no case $case" >&2; exit 1; }
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
