@@ -14,7 +14,8 @@
 
 namespace puyu {
 namespace {
-constexpr int64_t kPage = 2 << 20, kLeastBlock = 64 << 20;
+constexpr int64_t kPage = 2 << 20;
+constexpr int64_t kLeastBlock = 256 << 20;  // on a GPU: many weights a block, or too much of its end stays empty
 int64_t whole_pages(int64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 }  // namespace
 

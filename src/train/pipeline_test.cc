@@ -3,9 +3,8 @@
 
 #include <sstream>
 
-#include "comm/mpirun_test_util.h"
+#include "train/mesh_step_test_util.h"
 #include "train/plan.h"
-#include "train/step_test_util.h"
 
 namespace puyu {
 namespace {
@@ -24,16 +23,9 @@ std::string to_string(const Layout& l) {
              l.chunks > 1 ? cat(" of ", l.chunks) : "", ", ZeRO ", l.level);
 }
 
-// How far a step on several ranks is from the step of one: the sum of losses; the worst element of the gradient, in
-// shares of its norm; the norm.
-struct Apart {
-  double loss = 0, gradient = 0, norm = 0;
-};
 // In f32 sums in another order (of data and tensor ranks, of the two uses of a tied table); in bf16 tensor ranks round
 // what they add.
 constexpr Apart kBoundF32{2e-7, 1e-6, 1e-6}, kBoundBF16{2e-3, 1e-2, 1e-2};
-
-double relative(double got, double want) { return std::abs(got - want) / std::abs(want); }
 
 struct Row {
   const char* name;

@@ -3,6 +3,7 @@
 #pragma once
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <sstream>
 
 #include "base/config.h"
@@ -65,6 +66,21 @@ class TrainRanks : public FolderTest {
       EXPECT_EQ(x[i].step, y[i].step);
       EXPECT_EQ(x[i].loss, y[i].loss) << "step " << i + 1;
       EXPECT_EQ(x[i].grad_norm, y[i].grad_norm) << "step " << i + 1;
+    }
+  }
+  // What ranks wrote is what one would have, with options of one rank: resumed by it and saved again, the same bytes;
+  // and the model folder, in Hugging Face's form, is the checkpoint's.
+  void expect_files_of_one(const std::string& run, int64_t steps) {
+    const std::string again = run + "_again";
+    std::filesystem::copy(dir + "/" + run, dir + "/" + again, std::filesystem::copy_options::recursive);
+    std::filesystem::remove_all(dir + "/" + again + "/model");
+    options.stop_at = steps;
+    train(options, dir + "/" + again, true);
+    expect_same_bits(run, again, steps);
+    for (const char* f : {"model.safetensors", "config.json"}) {
+      const std::string exported = read_file(dir + "/" + run + "/model/" + f);
+      EXPECT_TRUE(exported == read_file(dir + "/" + again + "/model/" + f)) << f;
+      EXPECT_TRUE(exported == read_file(checkpoint(run, steps) + f)) << f;
     }
   }
   // The curve of one rank to rounding: Adam's first steps divide small gradients by themselves, so differences grow.

@@ -40,11 +40,11 @@ TEST(Device, ArenasGrowByBlocksAndGiveBack) {
   Arena gpu("gpu", int64_t{1} << 30, Device::kCuda);
   const Tensor small = gpu.alloc(DType::kU8, {1000});
   const int64_t mark = gpu.mark();
-  const Tensor large = gpu.alloc(DType::kU8, {100 << 20});  // more than is left of the first block
+  const Tensor large = gpu.alloc(DType::kU8, {300 << 20});  // more than is left of the first block
   const Tensor third = gpu.alloc(DType::kU8, {1000});
   EXPECT_NE(small.data, large.data);
   gpu.release(mark);
-  EXPECT_EQ(gpu.alloc(DType::kU8, {100 << 20}).data, large.data);
+  EXPECT_EQ(gpu.alloc(DType::kU8, {300 << 20}).data, large.data);
   EXPECT_EQ(gpu.alloc(DType::kU8, {1000}).data, third.data);
   EXPECT_THROW(gpu.alloc(DType::kU8, {int64_t{1} << 30}), std::exception);
 }
